@@ -1,0 +1,54 @@
+"""What can go wrong, and how it is said.
+
+Bad input raises `InputError` before any work. A run that cannot go on ends with a `Status`, keeps its frames and warns
+once. Damaged or hostile files raise `FileError`.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from enum import Enum
+
+
+class InputError(ValueError):
+    """Bad input: the message says what was wrong, what was found and what to do."""
+
+
+class FileError(OSError):
+    """A file that is damaged, hostile or not of this package."""
+
+
+class RunWarning(UserWarning):
+    """A run stopped before its end; its frames are kept."""
+
+
+class Status(Enum):
+    """How a run stands; the value is the sentence shown to the user and written to the file."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    STOPPED = "stopped early because the stop function asked for it"
+    INTERRUPTED = "interrupted from the keyboard or by a signal"
+    MAX_STEPS = "stopped because max_steps was reached before t_end"
+    NOT_FINITE = "stopped because a value is not finite: take a smaller dt, or an adaptive stepper"
+    STEP_UNDERFLOW = "stopped because the step fell below rounding of the time: the problem is singular or tol too small"
+    SOLVER_FAILED = "stopped because the inner solver did not converge at the smallest step"
+    NEGATIVE = "stopped because a density turned negative: take a smaller dt, or a positive stepper"
+
+    @property
+    def good(self) -> bool:
+        """Whether the run did what was asked of it."""
+        return self in (Status.COMPLETE, Status.STOPPED)
+
+
+def choose(name: str, options: Iterable[str], what: str) -> str:
+    """Return `name` if it is one of `options`; otherwise raise `InputError` with the nearest names.
+
+    >>> choose("kl", ("kl", "chi2"), "divergence")
+    'kl'
+    """
+    options = tuple(options)
+    if name in options:
+        return name
+    near = get_close_matches(str(name).lower(), options, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(f"unknown {what} {name!r}{hint} Known: {', '.join(options)}")
