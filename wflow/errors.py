@@ -32,6 +32,7 @@ class Status(Enum):
     NOT_FINITE = "stopped because a value is not finite: take a smaller dt, or an adaptive stepper"
     STEP_UNDERFLOW = "stopped because the step fell below rounding of the time: the problem is singular or tol too small"
     SOLVER_FAILED = "stopped because the inner solver did not converge at the smallest step"
+    UNDEFINED = "stopped because the flow is not defined at the state reached: look at the last frame"
     NEGATIVE = "stopped because a density turned negative: take a smaller dt, or a positive stepper"
 
     @property

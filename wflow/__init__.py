@@ -1,0 +1,53 @@
+"""Wasserstein gradient flows: on a grid, with particles, as a Gaussian, at a point.
+
+Everything a user needs comes with `import wflow as wf`. Names are loaded when they are first used, so that the import
+itself is quick and brings in neither Numba nor h5py, matplotlib, SymPy or POT.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": ("FileError", "InputError", "RunWarning", "Status"),
+    "targets": ("Gaussian", "GaussianMixture", "Gibbs", "KernelDensity", "Uniform"),
+    "grid": ("Grid",),
+    "functionals": ("Entropy", "FDivergence", "Interaction", "InternalEnergy", "Potential", "PowerEntropy"),
+    "states": ("Density", "Particles", "Point"),
+    "flows": ("energy",),
+    "distances": ("wasserstein2",),
+    "results": ("Result", "load"),
+    "loop": ("iterate", "run"),
+}
+_MODULES = ("estimators", "exact", "metrics", "steppers")
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME), *_MODULES]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from . import estimators, exact, metrics, steppers
+    from .distances import wasserstein2
+    from .errors import FileError, InputError, RunWarning, Status
+    from .flows import energy
+    from .functionals import Entropy, FDivergence, Interaction, InternalEnergy, Potential, PowerEntropy
+    from .grid import Grid
+    from .loop import iterate, run
+    from .results import Result, load
+    from .states import Density, Particles, Point
+    from .targets import Gaussian, GaussianMixture, Gibbs, KernelDensity, Uniform
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    elif name in _MODULES:
+        value = import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,134 @@
+"""The mesh of a kernel density estimate: its cells, and the transform of the kernel on it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from wflow.errors import InputError
+from wflow.estimators.box import Box
+from wflow.estimators.cloud import Array
+
+ORDERS = (4, 6)
+MAX_CELLS = 2**27
+REACH = 8.0  # bandwidths: the Gaussian there is exp(-32) = 1e-14
+FARTHEST = 2.0**40  # cells: coordinates beyond would leave too few digits for the place within a cell
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A mesh and its kernel: lower (d,) corner, spacing (d,), cells per axis, mirrored (d,) bool, and per
+    axis the transform of the kernel. Made by `plan_mesh`; the same mesh can serve many weights. Axes without
+    walls are periodic.
+    """
+
+    lower: Array
+    spacing: Array
+    cells: tuple[int, ...]
+    mirrored: Array
+    factors: tuple[Array, ...]
+    order: int
+
+    @property
+    def ghosts(self) -> int:
+        """Ghost layers on the lower side of each axis; the upper side has one more."""
+        return self.order // 2
+
+    @property
+    def extended(self) -> tuple[int, ...]:
+        return tuple(m + 2 * self.ghosts + 1 for m in self.cells)
+
+    @property
+    def core(self) -> tuple[slice, ...]:
+        return tuple(slice(self.ghosts, self.ghosts + m) for m in self.cells)
+
+    @property
+    def offset(self) -> Array:
+        """Where the mesh coordinate of the kernels is 0. Nodes are at cell edges, with walls at cell
+        centres."""
+        return self.lower - np.where(self.mirrored, 0.5, 1.0) * self.spacing
+
+    @property
+    def taps(self) -> tuple[float, ...]:
+        return (0.0,) * self.order
+
+
+def plan_mesh(
+    extent: Array,
+    bandwidth: Array,
+    box: Box | None = None,
+    order: int = 4,
+    ratio: float = 3.0,
+    positive: bool = False,
+) -> Mesh:
+    """The `Mesh` for positions within extent (2, d), for a kernel of standard deviations bandwidth (d,).
+
+    Spacing at most bandwidth / ratio; exactly that in free space, where nodes lie at whole multiples of it,
+    so that the mesh does not move with the cloud, and the period leaves 8 bandwidths between images (wrap
+    error below 1e-13). Raises `InputError` beyond 2^27 cells.
+    """
+    _check_options(len(bandwidth), order, ratio, positive)
+    step = bandwidth / ratio
+    _check_size(extent, bandwidth, step, _counts(extent, step, box, order, ratio), box)
+    cells = tuple(fft.next_fast_len(int(c), real=True) for c in _counts(extent, step, box, order, ratio))
+    if box is None:
+        lower, spacing, mirrored = np.floor(extent[0] / step) * step, step, np.zeros(len(step), dtype=bool)
+    else:
+        lower, spacing, mirrored = box.lower, (box.upper - box.lower) / cells, box.mirrored
+    last = max((k for k in range(len(cells)) if not mirrored[k]), default=None)
+    factors = tuple(
+        _transform(cells[k], spacing[k], bandwidth[k], order, positive, bool(mirrored[k]), k == last)
+        for k in range(len(cells))
+    )
+    return Mesh(lower, spacing, cells, mirrored, factors, order)
+
+
+def _counts(extent: Array, step: Array, box: Box | None, order: int, ratio: float) -> Array:
+    """Least number of cells per axis, as floats, which may be huge."""
+    if box is None:
+        return np.ceil(extent[1] / step) - np.floor(extent[0] / step) + REACH * ratio + order + 1
+    return np.maximum(np.ceil((box.upper - box.lower) / step), 2 * order)
+
+
+def mesh_cells(
+    extent: Array, bandwidth: Array, box: Box | None = None, order: int = 4, ratio: float = 3.0
+) -> float:
+    """About how many cells `plan_mesh` would take."""
+    return float(np.prod(_counts(extent, bandwidth / ratio, box, order, ratio)))
+
+
+def _check_options(d: int, order: int, ratio: float, positive: bool) -> None:
+    if d > 3:
+        raise InputError(f'the mesh serves d = 1, 2 and 3, got d = {d}; take method="direct"')
+    if order not in ORDERS:
+        raise InputError(f"the order of the splines must be one of {ORDERS}, got {order}")
+    least = np.sqrt(order / 6 + 0.25) if positive else 1.5
+    if not least <= ratio < np.inf:
+        raise InputError(f"ratio = bandwidth / mesh spacing must be at least {least:.3g}, got {ratio}")
+
+
+def _check_size(extent: Array, bandwidth: Array, step: Array, count: Array, box: Box | None) -> None:
+    outermost = np.abs(extent if box is None else [box.lower, box.upper]).max(axis=0)
+    if np.any(outermost > FARTHEST * step):
+        raise InputError(
+            f"coordinates of {outermost} cannot resolve a bandwidth of {bandwidth}; move the origin"
+        )
+    if np.prod(count) > MAX_CELLS:
+        raise InputError(
+            f"the mesh would have {np.prod(count):.3g} cells, more than {MAX_CELLS}: the bandwidth {bandwidth} is "
+            'small against the extent of the samples; take method="direct" or a larger bandwidth'
+        )
+
+
+def _transform(
+    cells: int, spacing: float, bandwidth: float, order: int, positive: bool, mirrored: bool, halved: bool
+) -> Array:
+    """Fourier factor of one axis over h: the Gaussian, with the two splines divided out or their variance off."""
+    if mirrored:
+        cycles = np.arange(cells) / (2 * cells)
+    else:
+        cycles = fft.rfftfreq(cells) if halved else fft.fftfreq(cells)
+    wave = (2 * np.pi * cycles / spacing) ** 2
+    if positive:
+        return np.exp(-0.5 * wave * (bandwidth**2 - order * spacing**2 / 6)) / spacing
+    return np.exp(-0.5 * wave * bandwidth**2) / np.sinc(cycles) ** (2 * order) / spacing

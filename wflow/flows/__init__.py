@@ -1,0 +1,156 @@
+"""A functional and a metric put on a state. Only this layer knows both functionals and states.
+
+Which functional goes with which state is decided here, and refused with the reason:
+
+| | Density | Particles | Gaussian | Point |
+|---|---|---|---|---|
+| FDivergence, Entropy, PowerEntropy, InternalEnergy | yes | by an estimate | by quadrature | no: a Dirac has no density |
+| Potential | yes | yes | by quadrature | yes |
+| Interaction | yes | yes | by quadrature | no: a point does not interact with itself |
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import InputError
+from ..estimators import Box, as_estimator
+from ..expression import as_vector_field
+from ..functionals import Functional
+from ..grid import Grid
+from ..linalg.quadrature import gauss_hermite
+from ..metrics import as_metric
+from ..states import Density, Gaussian, Particles, Point
+from ..targets import Target, Uniform
+from .density import DensityFlow
+from .gaussian import GaussianFlow
+from .particles import ParticleFlow
+from .point import PointFlow
+from .protocol import Facts, Flow, Solve
+from .reference import reference
+from .terms import Terms, sort_terms
+from .transport import Drift
+from .variation import Variation
+
+FLOWS = (DensityFlow, GaussianFlow, ParticleFlow, PointFlow)
+
+
+def make_flow(
+    functional: Functional | None,
+    state: Any,
+    metric: Any = None,
+    drift: Any = None,
+    estimator: Any = None,
+    rtol: float = 1e-12,
+) -> Flow:
+    """The flow of a functional on a state; everything that can be wrong with the pair is refused here."""
+    if not isinstance(state, Density | Particles | Point | Gaussian):
+        raise InputError(f"a state is a Density, Particles, Point or Gaussian, got {type(state).__name__}")
+    if functional is None and drift is None:
+        raise InputError("there is nothing to follow: give a functional, a drift, or both")
+    terms = sort_terms(functional, state.dim)
+    chosen = as_metric(metric, state)
+    extra = None if drift is None else as_vector_field(drift, state.dim)
+    if estimator is not None and not isinstance(state, Particles):
+        raise InputError(f"an estimator goes with particles only, not with {type(state).__name__}")
+    if isinstance(state, Density):
+        return _density_flow(terms, chosen, state, extra, rtol)
+    if isinstance(state, Particles):
+        return _particle_flow(terms, chosen, state, extra, estimator, rtol)
+    if isinstance(state, Gaussian):
+        return _gaussian_flow(terms, chosen, state, extra, rtol)
+    if terms.densities:
+        raise InputError("a Point has no density: this energy is infinite on a Dirac; take Particles or a Density")
+    if terms.interactions:
+        raise InputError("a single Point does not interact with itself; take Particles")
+    return PointFlow(terms.potential, chosen, extra, rtol)
+
+
+def energy(functional: Functional, state: Any, estimator: Any = None) -> float:
+    """F at a state, a float; inf where it is infinite.
+
+    On a density the discrete energy that its flow descends; on particles the plug-in value of `estimator`; on a Gaussian by
+    quadrature.
+
+    >>> from wflow.functionals import Potential
+    >>> energy(Potential("x**2 / 2"), Point([3.0]))
+    4.5
+    """
+    return make_flow(functional, state, estimator=estimator).energy(0.0, state)
+
+
+def _density_flow(terms: Terms, metric: Any, state: Density, extra: Any, rtol: float) -> DensityFlow:
+    grid = state.grid
+    form = reference(grid, terms, state.mass)
+    absorbing = any("absorbing" in pair for pair in grid.boundary)
+    if absorbing and (form is None or extra is not None):
+        raise InputError("absorbing sides go with f-divergences, internal energies and entropy + potential only")
+    if absorbing and form is not None:
+        with np.errstate(all="ignore"):
+            bottom = form.generator.pressure(np.zeros(1))[0]
+        if not np.isfinite(bottom):
+            raise InputError("absorbing sides need a finite pressure at vacuum, which this functional does not have")
+    if form is not None and form.fixed is not None:
+        stuck = float(state.values[(form.fixed.cells == 0.0).reshape(grid.cells)].sum()) * grid.volume
+        if stuck > 0.0:
+            raise InputError(
+                f"the density has mass {stuck:.3g} where the target is zero; start it inside the target's support"
+            )
+    drift = None if extra is None else Drift(grid, extra)
+    return DensityFlow(terms, metric, Variation(grid, terms, state.mass), form, drift, rtol)
+
+
+def _particle_flow(
+    terms: Terms, metric: Any, state: Particles, extra: Any, estimator: Any, rtol: float
+) -> ParticleFlow:
+    for _, term in terms.densities:
+        if isinstance(term.target, Uniform):
+            raise InputError("a Uniform target has no score to follow off a grid; use Entropy on a domain")
+    norms = tuple(_log_norm(term, state) for _, term in terms.densities)
+    return ParticleFlow(terms, metric, extra, as_estimator(estimator), rtol, norms, box_of(state.domain))
+
+
+def _gaussian_flow(terms: Terms, metric: Any, state: Gaussian, extra: Any, rtol: float) -> GaussianFlow:
+    for _, term in terms.densities:
+        if isinstance(term.target, Uniform):
+            raise InputError("a Gaussian has mass outside every box: the divergence to a Uniform target is infinite")
+        if term.target is not None and not _needs_no_norm(term):
+            raise InputError(f"{term!r} on a Gaussian needs a normalised target; only reverse-kl does not")
+    nodes, weights = gauss_hermite(state.dim)
+    return GaussianFlow(terms, metric, extra, rtol, nodes, weights)
+
+
+def _needs_no_norm(term: Any) -> bool:
+    return bool(term.target.normalized) or getattr(term, "name", "") == "reverse-kl"
+
+
+def _log_norm(term: Any, state: Particles) -> float:
+    """log ∫ p over the domain of the cloud for a target known up to a constant."""
+    if term.target is None or _needs_no_norm(term):
+        return 0.0
+    if state.domain is None or state.dim > 3:
+        raise InputError(
+            f"{term!r} on particles needs the normalising constant of its target: give Particles a bounded domain "
+            "in at most 3 dimensions, a normalised target, or take reverse-kl"
+        )
+    return log_mass(term.target, state.domain)
+
+
+def log_mass(target: Target, domain: Grid) -> float:
+    """log ∫ p over a box by the midpoint rule on 2048, 512² or 96³ cells."""
+    cells = {1: 2048, 2: 512, 3: 96}[domain.dim]
+    fine = Grid(domain.lower, domain.upper, cells)
+    logs = target.log_density(fine.points())
+    top = float(logs.max())
+    return top + float(np.log(np.exp(logs - top).sum() * fine.volume))
+
+
+def box_of(domain: Grid | None) -> Box | None:
+    """The domain of a cloud as the estimators take it."""
+    if domain is None:
+        return None
+    return Box(domain.lower, domain.upper, tuple(pair[0] for pair in domain.boundary))
+
+
+__all__ = ["FLOWS", "Array", "Facts", "Flow", "Solve", "box_of", "energy", "log_mass", "make_flow"]

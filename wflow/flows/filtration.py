@@ -1,0 +1,116 @@
+"""The implicit step of ∂q/∂t = ∇·(p ∇Φ(q/p)): p u + s A Φ(u) = b for u, by Newton.
+
+With δw = Φ'(u) δu every Newton system is (p/Φ' + s A) δw = r: symmetric positive definite whatever Φ, A constant in time.
+What differs is where the update is made: in w = Φ(u) where Φ is steep at vacuum — there Ψ = Φ⁻¹ is convex and A an M-matrix,
+so that Newton converges monotonically from any start (Ortega & Rheinboldt 1970, 13.3) — and in u elsewhere, where
+δu = (r - s A δw)/p needs no division by Φ' and passes through u = 0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import Array
+from ..functionals import Generator
+from ..kernels import stencil
+from ..linalg.cg import solve
+from ..linalg.multigrid import Operator
+from .reference import Weights
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """q = p u in the kernels' form, Newton and linear iterations, convergence."""
+
+    values: Array
+    iterations: int
+    linear: int
+    converged: bool
+
+
+def stiffness_product(weights: Weights, w: Array) -> Array:
+    """A w = -∇·(p ∇w), summed over faces."""
+    out = np.empty(w.shape)
+    stencil.apply(np.zeros(w.shape), *weights.faces, weights.wraps, w, out)
+    return out
+
+
+def operator(weights: Weights, diag: Array, scale: float) -> Operator:
+    """diag + scale A."""
+    kx, ky, kz = (scale * k for k in weights.faces)
+    return Operator(diag, kx, ky, kz, weights.wraps)
+
+
+def linear_step(weights: Weights, factor: float, base: Array, scale: float, start: Array, rtol: float) -> Filtered:
+    """Φ = factor · u: one linear system."""
+    p = weights.cells
+    guess = np.divide(start, p, out=np.zeros_like(p), where=p > 0.0)
+    answer = solve(operator(weights, p, scale * factor), base, guess, rtol=rtol)
+    return Filtered(_conserved(weights, answer.w * p, base, rtol), 1, answer.iterations, answer.converged)
+
+
+def _conserved(weights: Weights, q: Array, base: Array, rtol: float) -> Array:
+    """Remove what the solver's residual did to sign and mass: both changes are within its tolerance.
+
+    A larger negative part stays, for the stepper to see; with absorbing sides, which let mass out, mass is not restored.
+    """
+    if -np.minimum(q, 0.0).sum() > rtol * np.abs(base).sum():
+        return q
+    q = np.where(weights.cells > 0.0, np.maximum(q, 0.0), base)
+    return q if leaks(weights) else q * (base.sum() / q.sum())
+
+
+def leaks(weights: Weights) -> bool:
+    """Whether some wall is absorbing."""
+    ends = zip(weights.faces, weights.wraps, (0, 1, 2), strict=True)
+    return any(not wrap and (np.take(k, 0, a).any() or np.take(k, -1, a).any()) for k, wrap, a in ends)
+
+
+def newton_step(
+    generator: Generator, weights: Weights, base: Array, scale: float, start: Array, rtol: float, most: int = 60
+) -> Filtered:
+    """The nonlinear step; converged when the L1 residual is below rtol times the mass."""
+    p, held = weights.cells, weights.cells > 0.0
+    safe = np.where(held, p, 1.0)
+    goal = rtol * float(np.abs(base).sum())
+    # A floor on the start only: at u = 0 a steep Φ is infinite. Newton leaves it in its first step.
+    u = np.maximum(start / safe, 1e-30 if generator.steep else 0.0)
+    shift = _vacuum_pressure(generator)
+    linear, before = 0, np.inf
+    with np.errstate(all="ignore"):
+        for iteration in range(most):
+            w = np.where(held, generator.pressure(u) - shift, 0.0)
+            residual = np.where(held, base - p * u - scale * stiffness_product(weights, w), 0.0)
+            size = float(np.abs(residual).sum())
+            if not np.isfinite(size):
+                return Filtered(p * u, iteration, linear, False)
+            if size <= goal or (size <= 1e3 * goal and size >= 0.5 * before):
+                return Filtered(_conserved(weights, np.where(held, p * u, base), base, rtol), iteration, linear, True)
+            before = size
+            diag = np.where(held, p / np.maximum(generator.diffusivity(u), 1e-200), 0.0)
+            system = operator(weights, np.minimum(diag, 1e200), scale)
+            answer = solve(system, residual, rtol=min(1e-2, max(1e-12, 0.1 * goal / size)))
+            linear += answer.iterations
+            u = _update(generator, weights, u, w, answer.w, residual, scale, shift)
+    return Filtered(p * u, most, linear, False)
+
+
+def _vacuum_pressure(generator: Generator) -> float:
+    """Φ(0) where it is finite, so that an absorbing side, where q = 0, is w = 0."""
+    with np.errstate(all="ignore"):
+        value = float(generator.pressure(np.zeros(1))[0])
+    return value if np.isfinite(value) else 0.0
+
+
+def _update(
+    generator: Generator, weights: Weights, u: Array, w: Array, step: Array, residual: Array, scale: float, shift: float
+) -> Array:
+    """The next u: in w where Φ is steep, kept inside the range of Φ; in u elsewhere, at least a tenth of the old one."""
+    held = weights.cells > 0.0
+    if generator.steep:
+        low, high = generator.pressure(np.array([0.0, np.inf])) - shift
+        moved = w + step
+        moved = np.where(moved >= high, 0.5 * (w + high), np.where(moved <= low, 0.5 * (w + low), moved))
+        return np.where(held, generator.inverse(moved + shift), u)
+    change = (residual - scale * stiffness_product(weights, step)) / np.where(held, weights.cells, 1.0)
+    return np.where(held, np.maximum(u + change, 0.1 * u), u)

@@ -1,0 +1,176 @@
+"""A functional on the Gaussian family: variational inference by Gaussian flows.
+
+Every functional is an expectation over z ~ N(0, I) with x = m + L z, taken by one fixed quadrature, so that the gradient
+in (m | L) below is that of the discrete energy to rounding:
+
+    ∫ V q = E V(x),   ½∬ W q q = ½ E W(√2 L z),   ∫ p φ(q/p) = E e(log u),  e(ℓ) = φ(e^ℓ)/e^ℓ,
+    log u = log q - log p,   log q(x) = -|z|²/2 - log|det L| - (d/2) log 2π.
+
+In (m | L) the Bures–Wasserstein metric is the flat one: the flow is minus this gradient (Lambert et al., NeurIPS 2022).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import InputError
+from ..linalg.krylov import directional, newton_krylov, solve_linear
+from ..linalg.proximal import Objective, proximal_rows
+from ..metrics import Metric, Wasserstein
+from ..targets import Gaussian
+from .point import mixed_rms
+from .protocol import Facts, Solve
+from .terms import Terms, per_mass, per_mass_slope
+
+
+@dataclass(frozen=True)
+class GaussianFlow:
+    """d(m | L)/dt = -G⁻¹ ∇F; nodes `(k, d)` and weights `(k,)` integrate over the standard normal."""
+
+    terms: Terms
+    metric: Metric
+    extra: Any
+    rtol: float
+    nodes: Array
+    weights: Array
+
+    @property
+    def facts(self) -> Facts:
+        flat = isinstance(self.metric, Wasserstein) and self.extra is None
+        return Facts(decays=flat and not self.terms.potential.timed, balanced=self.extra is None, stiff=False)
+
+    @property
+    def name(self) -> str:
+        return type(self.metric).__name__
+
+    def _at(self, state: Gaussian) -> Array:
+        return state.mean + self.nodes @ state.factor.T
+
+    def _log_ratio(self, state: Gaussian, x: Array, term: Any) -> Array:
+        log_q = -0.5 * np.sum(self.nodes**2, axis=1) - np.linalg.slogdet(state.factor)[1]
+        log_q = log_q - 0.5 * state.dim * np.log(2.0 * np.pi)
+        return log_q if term.target is None else log_q - term.target.log_density(x)
+
+    def energy(self, time: float, state: Gaussian) -> float:
+        x, total = self._at(state), 0.0
+        for weight, term in self.terms.densities:
+            total += weight * float(self.weights @ per_mass(term.generator, self._log_ratio(state, x, term)))
+        if self.terms.potential:
+            total += float(self.weights @ self.terms.potential.value(x, time))
+        for weight, term in self.terms.interactions:
+            spread = np.sqrt(2.0) * self.nodes @ state.factor.T
+            total += 0.5 * weight * float(self.weights @ term.field.value(spread))
+        return total
+
+    def gradient(self, time: float, state: Gaussian) -> Array:
+        """∂F/∂(m | L) `(d, d + 1)` of the discrete energy."""
+        x = self._at(state)
+        total = np.zeros((state.dim, state.dim + 1))
+        for weight, term in self.terms.densities:
+            slope = weight * self.weights * per_mass_slope(term.generator, self._log_ratio(state, x, term))
+            total[:, 1:] -= slope.sum() * np.linalg.inv(state.factor).T
+            if term.target is not None:
+                total -= _moments(slope[:, None] * term.target.score(x), self.nodes)
+        if self.terms.potential:
+            total += _moments(self.weights[:, None] * self.terms.potential.gradient(x, time), self.nodes)
+        for weight, term in self.terms.interactions:
+            force = term.field.gradient(np.sqrt(2.0) * self.nodes @ state.factor.T)
+            total[:, 1:] += np.sqrt(0.5) * weight * (self.weights[:, None] * force).T @ self.nodes
+        return total
+
+    def dissipation(self, time: float, state: Gaussian) -> float:
+        if self.extra is not None:
+            return np.nan
+        covector = self.gradient(time, state)
+        return -float(np.sum(covector * self._direction(state, covector)))
+
+    def _direction(self, state: Gaussian, covector: Array) -> Array:
+        return self.metric.direction(state, covector, _no_hessian)
+
+    def rate(self, time: float, state: Gaussian) -> Array:
+        rate = self._direction(state, self.gradient(time, state))
+        if self.extra is None:
+            return rate
+        velocity = self.extra.value(self._at(state), time)
+        # Projection of the velocity on the family: the nearest affine field in L²(q).
+        return rate + _moments(self.weights[:, None] * velocity, self.nodes)
+
+    def drift(self, time: float, state: Gaussian) -> Array:
+        raise InputError("a Gaussian has no Langevin form: its flow is an ordinary differential equation")
+
+    def temperature(self) -> float:
+        return 0.0
+
+    def jacobian(self, time: float, state: Gaussian, direction: Array) -> Array:
+        here = self.rate(time, state)
+        return directional(lambda x: self.rate(time, state.at(x)), state.coordinates, here, direction)
+
+    def resolvent(self, time: float, guess: Gaussian, base: Array, scale: float) -> Solve:
+        if isinstance(self.metric, Wasserstein) and self.extra is None:
+            return self._proximal(time, guess, base, scale)
+        root = newton_krylov(
+            lambda x: self.rate(time, guess.at(x)),
+            guess.coordinates,
+            base,
+            scale,
+            lambda r: self.error(guess, r) <= self.rtol,
+        )
+        return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
+
+    def _proximal(self, time: float, guess: Gaussian, base: Array, scale: float) -> Solve:
+        shape = base.shape
+
+        def value(rows: Array) -> Array:
+            return np.array([self.energy(time, guess.at(row.reshape(shape))) for row in rows])
+
+        def gradient(rows: Array) -> Array:
+            return np.stack([self.gradient(time, guess.at(row.reshape(shape))).ravel() for row in rows])
+
+        def hessian(rows: Array) -> Array:
+            return np.stack([central_jacobian(lambda y: gradient(y[None])[0], row) for row in rows])
+
+        start = guess.coordinates.ravel()[None]
+        # Central differences leave the Hessian good to 1e-9, which costs Newton an iteration, never accuracy.
+        y, count, good = proximal_rows(
+            Objective(value, gradient, hessian), start, base.ravel()[None], scale, max(self.rtol, 1e-13)
+        )
+        return Solve(guess.at(y[0].reshape(shape)), count, 0, good)
+
+    def smooth(self, time: float, state: Gaussian, delta: Array, scale: float) -> Array:
+        return solve_linear(lambda v: v - scale * self.jacobian(time, state, v), delta, None, 1e-6)[0]
+
+    def proximal(self, time: float, state: Gaussian, tau: float) -> Solve:
+        return self._proximal(time, state, state.coordinates, tau)
+
+    def move(self, state: Gaussian, direction: Array, step: float) -> Gaussian:
+        return self.metric.move(state, direction, step)
+
+    def log_density(self, time: float, state: Gaussian) -> Array:
+        raise InputError("MALA moves particles, not a Gaussian; take wf.Particles(gaussian.sample(n))")
+
+    def error(self, state: Gaussian, delta: Array) -> float:
+        return mixed_rms(state.coordinates, delta)
+
+    def measures(self, time: float, state: Gaussian) -> dict[str, float]:
+        return {}
+
+
+def _no_hessian() -> Array:
+    raise InputError("a Gaussian state has no Hessian metric; take metrics.Wasserstein() or metrics.Natural()")
+
+
+def _moments(rows: Array, nodes: Array) -> Array:
+    """(Σ v | Σ v zᵀ) `(d, d + 1)` of weighted vectors at the nodes."""
+    return np.column_stack([rows.sum(axis=0), rows.T @ nodes])
+
+
+def central_jacobian(function: Any, x: Array) -> Array:
+    """The Jacobian of a map of `(k,)` by central differences; relative error about 1e-9."""
+    columns = []
+    for index in range(x.size):
+        step = np.zeros_like(x)
+        step[index] = 6e-6 * (1.0 + abs(x[index]))
+        columns.append((function(x + step) - function(x - step)) / (2.0 * step[index]))
+    return np.stack(columns, axis=1)

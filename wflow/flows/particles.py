@@ -1,0 +1,160 @@
+"""A functional on particles: the plug-in flow of density energies, potentials, interactions, and the Langevin form.
+
+The plug-in flow puts a density estimate q̂ into the velocity -∇δF/δq,
+
+    v = Σ -c Φ'(u) (∇ log q̂ - ∇ log p) - ∇V - ∇W * q,    u = q̂/p,
+
+and is the gradient flow of no discrete energy: its dissipation is not claimed. Entropy and reverse KL have the noisy
+form dx = (c ∇ log p - ∇V - ∇W * q) dt + sqrt(2c) dW.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import InputError
+from ..estimators import Box, Estimate
+from ..linalg.krylov import directional, newton_krylov, solve_linear
+from ..linalg.proximal import proximal_rows
+from ..metrics import Metric
+from ..states import Particles
+from .pairs import mean_force, mean_value
+from .point import mixed_rms, potential_objective
+from .protocol import Facts, Solve
+from .terms import Terms, diffusivity, per_mass
+
+
+@dataclass(frozen=True)
+class ParticleFlow:
+    """dx/dt = v(x); `log_norms` are log ∫ p of the targets, 0 where they are normalised or do not need to be."""
+
+    terms: Terms
+    metric: Metric
+    extra: Any
+    estimator: Any
+    rtol: float
+    log_norms: tuple[float, ...]
+    box: Box | None
+
+    @property
+    def facts(self) -> Facts:
+        pure = not self.terms.densities and self.extra is None
+        return Facts(
+            decays=pure and not self.terms.potential.timed and self.box is None,
+            metered=pure and not self.terms.interactions,
+            balanced=pure and self.box is None,
+            noisy=not self.terms.densities or self.terms.logarithmic,
+        )
+
+    @property
+    def name(self) -> str:
+        return type(self.metric).__name__
+
+    def estimate(self, state: Particles) -> Estimate:
+        """Density and score at the particles."""
+        return self.estimator(state.positions, state.weights, self.box)
+
+    def energy(self, time: float, state: Particles) -> float:
+        x, total = state.positions, 0.0
+        if self.terms.densities:
+            logs = np.log(self.estimate(state).density)
+            for (weight, term), norm in zip(self.terms.densities, self.log_norms, strict=True):
+                log_u = logs if term.target is None else logs - term.target.log_density(x) + norm
+                total += weight * float(state.weights @ per_mass(term.generator, log_u))
+        if self.terms.potential:
+            total += float(state.weights @ self.terms.potential.value(x, time))
+        for weight, term in self.terms.interactions:
+            total += 0.5 * weight * float(state.weights @ mean_value(term.field, x, state.weights, self.box))
+        return total
+
+    def dissipation(self, time: float, state: Particles) -> float:
+        if not self.facts.balanced:
+            return np.nan
+        return float(state.weights @ np.sum(self.rate(time, state) ** 2, axis=1))
+
+    def rate(self, time: float, state: Particles) -> Array:
+        x, estimate = state.positions, None
+        velocity = self._forces(time, state)
+        for (weight, term), norm in zip(self.terms.densities, self.log_norms, strict=True):
+            estimate = self.estimate(state) if estimate is None else estimate
+            log_u, score = np.log(estimate.density), estimate.score
+            if term.target is not None:
+                score = score - term.target.score(x)
+                log_u = log_u - term.target.log_density(x) + norm
+            velocity = velocity - weight * diffusivity(term.generator, log_u)[:, None] * score
+        return velocity
+
+    def _forces(self, time: float, state: Particles) -> Array:
+        """-∇V - ∇W * q + b."""
+        x = state.positions
+        covector = self.terms.potential.gradient(x, time)
+        for weight, term in self.terms.interactions:
+            covector = covector + weight * mean_force(term.field, x, state.weights, self.box)
+        velocity = self.metric.direction(state, covector, _no_hessian)
+        return velocity if self.extra is None else velocity + self.extra.value(x, time)
+
+    def drift(self, time: float, state: Particles) -> Array:
+        self.temperature()
+        velocity = self._forces(time, state)
+        for weight, term in self.terms.densities:
+            if term.target is not None:
+                velocity = velocity + weight * term.target.score(state.positions)
+        return velocity
+
+    def temperature(self) -> float:
+        if not self.facts.noisy:
+            raise InputError(
+                "only an entropy or a reverse KL divergence, with potentials and interactions, has a Langevin form; "
+                "leave the stepper out for the density-estimate flow of the others"
+            )
+        return self.terms.temperature
+
+    def jacobian(self, time: float, state: Particles, direction: Array) -> Array:
+        here = self.rate(time, state)
+        return directional(lambda x: self.rate(time, state.at(x)), state.positions, here, direction)
+
+    def resolvent(self, time: float, guess: Particles, base: Array, scale: float) -> Solve:
+        if self.terms.potential and self.facts.balanced and not self.terms.interactions:
+            rows = potential_objective(self.terms.potential, time)
+            y, count, good = proximal_rows(rows, guess.positions, base, scale, self.rtol)
+            return Solve(guess.at(y), count, 0, good)
+        root = newton_krylov(
+            lambda x: self.rate(time, guess.at(x)),
+            guess.positions,
+            base,
+            scale,
+            lambda r: self.error(guess, r) <= self.rtol,
+        )
+        return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
+
+    def smooth(self, time: float, state: Particles, delta: Array, scale: float) -> Array:
+        return solve_linear(lambda v: v - scale * self.jacobian(time, state, v), delta, None, 1e-6)[0]
+
+    def proximal(self, time: float, state: Particles, tau: float) -> Solve:
+        # The Wasserstein step of a cloud is the implicit step as long as its optimal map is the identity pairing,
+        # which holds for steps short against the spacing of the particles.
+        return self.resolvent(time, state, state.positions, tau)
+
+    def move(self, state: Particles, direction: Array, step: float) -> Particles:
+        return self.metric.move(state, direction, step)
+
+    def log_density(self, time: float, state: Particles) -> Array:
+        if self.terms.interactions or self.extra is not None or not self.terms.logarithmic:
+            raise InputError("an invariant density per particle needs an entropy or reverse KL and potentials only")
+        total = -self.terms.potential.value(state.positions, time)
+        for weight, term in self.terms.densities:
+            if term.target is not None:
+                total = total + weight * term.target.log_density(state.positions)
+        return total / self.terms.temperature
+
+    def error(self, state: Particles, delta: Array) -> float:
+        return mixed_rms(state.positions, delta)
+
+    def measures(self, time: float, state: Particles) -> dict[str, float]:
+        return {}
+
+
+def _no_hessian() -> Array:
+    raise InputError("particles have no Hessian metric; take metrics.Wasserstein()")

@@ -1,0 +1,105 @@
+"""A functional on a point: the zero-dimensional flow, which is an optimizer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import InputError
+from ..linalg.krylov import directional, newton_krylov, solve_linear
+from ..linalg.proximal import Objective, proximal_rows
+from ..metrics import Euclidean, Metric, Wasserstein
+from ..states import Point
+from .protocol import Facts, Solve
+from .terms import Fields
+
+
+@dataclass(frozen=True)
+class PointFlow:
+    """dx/dt = -G⁻¹∇V(x) + b(x, t) with G the metric."""
+
+    potential: Fields
+    metric: Metric
+    extra: Any
+    rtol: float
+
+    @property
+    def facts(self) -> Facts:
+        flat = isinstance(self.metric, Euclidean | Wasserstein) and self.extra is None
+        return Facts(decays=flat and not self.potential.timed, balanced=self.extra is None, noisy=flat)
+
+    @property
+    def name(self) -> str:
+        return type(self.metric).__name__
+
+    def energy(self, time: float, state: Point) -> float:
+        return float(self.potential.value(state.x[None], time)[0])
+
+    def dissipation(self, time: float, state: Point) -> float:
+        if self.extra is not None:
+            return np.nan
+        covector = self.potential.gradient(state.x[None], time)[0]
+        return -float(covector @ self._descent(time, state))
+
+    def _descent(self, time: float, state: Point) -> Array:
+        x = state.x[None]
+        covector = self.potential.gradient(x, time)[0]
+        return self.metric.direction(state, covector, lambda: self.potential.hessian(x, time)[0])
+
+    def rate(self, time: float, state: Point) -> Array:
+        rate = self._descent(time, state)
+        return rate if self.extra is None else rate + self.extra.value(state.x[None], time)[0]
+
+    def drift(self, time: float, state: Point) -> Array:
+        return self.rate(time, state)
+
+    def temperature(self) -> float:
+        return 0.0
+
+    def jacobian(self, time: float, state: Point, direction: Array) -> Array:
+        if isinstance(self.metric, Euclidean | Wasserstein) and self.extra is None:
+            return -self.potential.hessian(state.x[None], time)[0] @ direction
+        return directional(lambda x: self.rate(time, state.at(x)), state.x, self.rate(time, state), direction)
+
+    def resolvent(self, time: float, guess: Point, base: Array, scale: float) -> Solve:
+        if isinstance(self.metric, Euclidean | Wasserstein) and self.extra is None:
+            rows = potential_objective(self.potential, time)
+            y, count, good = proximal_rows(rows, guess.x[None], base[None], scale, self.rtol)
+            return Solve(guess.at(y[0]), count, 0, good)
+        root = newton_krylov(
+            lambda x: self.rate(time, guess.at(x)), guess.x, base, scale, lambda r: self.error(guess, r) <= self.rtol
+        )
+        return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
+
+    def smooth(self, time: float, state: Point, delta: Array, scale: float) -> Array:
+        return solve_linear(lambda v: v - scale * self.jacobian(time, state, v), delta, None, 1e-6)[0]
+
+    def proximal(self, time: float, state: Point, tau: float) -> Solve:
+        rows = potential_objective(self.potential, time)
+        y, count, good = proximal_rows(rows, state.x[None], state.x[None], tau, self.rtol)
+        return Solve(state.at(y[0]), count, 0, good)
+
+    def move(self, state: Point, direction: Array, step: float) -> Point:
+        return self.metric.move(state, direction, step)
+
+    def log_density(self, time: float, state: Point) -> Array:
+        raise InputError("a point has no invariant density; put wf.Particles in the potential, with wf.Entropy()")
+
+    def error(self, state: Point, delta: Array) -> float:
+        return mixed_rms(state.x, delta)
+
+    def measures(self, time: float, state: Point) -> dict[str, float]:
+        return {"gradient_norm": float(np.linalg.norm(self.potential.gradient(state.x[None], time)))}
+
+
+def potential_objective(potential: Fields, time: float) -> Objective:
+    """A potential at one time, as the proximal solver takes it."""
+    return Objective(
+        lambda x: potential.value(x, time), lambda x: potential.gradient(x, time), lambda x: potential.hessian(x, time)
+    )
+
+
+def mixed_rms(x: Array, delta: Array) -> float:
+    """Root mean square of delta/(1 + |x|): the mixed absolute–relative error."""
+    return float(np.sqrt(np.mean((delta / (1.0 + np.abs(x))) ** 2)))

@@ -1,0 +1,91 @@
+"""The one protocol between flows and steppers.
+
+A flow is a functional and a metric put on a state: coordinates x move by dx/dt = rate(t, x), and for the noisy form by
+dx = drift dt + sqrt(2 temperature) dW. Steppers know a flow only through these methods.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..arrays import Array
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What may be relied on.
+
+    `per_time`: the error of a density is an L1 error allowed per unit of time; elsewhere it is an RMS error per step.
+    `decays`: the energy never rises under a monotone stepper. `signed`: coordinates may be negative. `stiff`: explicit
+    steps are limited by stability. `transport`: no diffusion, a flux of given or frozen velocity. `metered`: the energy
+    is cheap enough for every step. `balanced`: dF/dt = -dissipation holds. `noisy`: there is a Langevin form.
+    """
+
+    per_time: bool = False
+    decays: bool = False
+    signed: bool = True
+    stiff: bool = False
+    transport: bool = False
+    metered: bool = True
+    balanced: bool = True
+    noisy: bool = False
+
+
+@dataclass(frozen=True)
+class Solve:
+    """The answer of an implicit solve: the state, Newton and linear iterations, and whether it converged."""
+
+    state: Any
+    iterations: int
+    linear: int
+    converged: bool
+
+
+class Flow(Protocol):
+    """A functional and a metric on a state. Arrays have the shape of the state's coordinates."""
+
+    @property
+    def facts(self) -> Facts:
+        """What may be relied on."""
+
+    @property
+    def name(self) -> str:
+        """The metric, for files."""
+
+    def energy(self, time: float, state: Any) -> float:
+        """F[q], inf where it is infinite."""
+
+    def dissipation(self, time: float, state: Any) -> float:
+        """-dF/dt along the flow, exact for the discrete energy; nan where the flow is no gradient flow of one."""
+
+    def rate(self, time: float, state: Any) -> Array:
+        """dx/dt."""
+
+    def drift(self, time: float, state: Any) -> Array:
+        """dx/dt without the entropy, whose part the noise takes. Raises `InputError` where there is no such form."""
+
+    def temperature(self) -> float:
+        """T of the noise sqrt(2 T) dW that stands for the entropy."""
+
+    def jacobian(self, time: float, state: Any, direction: Array) -> Array:
+        """Product of the Jacobian of `rate` with a direction."""
+
+    def resolvent(self, time: float, guess: Any, base: Array, scale: float) -> Solve:
+        """The state y with y - scale · rate(time, y) = base: one implicit stage."""
+
+    def smooth(self, time: float, state: Any, delta: Array, scale: float) -> Array:
+        """(1 - scale · Jacobian)⁻¹ delta: damps the stiff part of an error estimate."""
+
+    def proximal(self, time: float, state: Any, tau: float) -> Solve:
+        """argmin of metric²(·, state)/(2 tau) + F: the JKO step where the metric is Wasserstein."""
+
+    def move(self, state: Any, direction: Array, step: float) -> Any:
+        """The state reached along a direction: the metric's retraction."""
+
+    def log_density(self, time: float, state: Any) -> Array:
+        """log of the invariant density at each particle `(n,)`, up to a constant: what MALA accepts by."""
+
+    def error(self, state: Any, delta: Array) -> float:
+        """The size of a difference of coordinates, as `Facts.per_time` says."""
+
+    def measures(self, time: float, state: Any) -> dict[str, float]:
+        """Diagnostics of a frame besides energy and dissipation."""

@@ -1,0 +1,175 @@
+"""The density part of a flow on a grid as one filtration equation, ∂q/∂t = ∇·(p ∇Φ(u)), u = q/p.
+
+Two-point flux with p at the cell centre in the cell and p at the face centre on the face: conserves mass, keeps u = const
+to the last bit, and decreases ∫ p φ(u) for every convex φ. Entropy plus potentials and interactions, and sums of reverse
+KL divergences, are ε times the reverse KL divergence to p ∝ exp((Σ cₖ log pₖ - V - W * q)/ε).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import InputError
+from ..functionals import Generator
+from ..functionals.powers import Weighted
+from ..grid import Grid
+from .boxes import face_factors, kernel_faces, on_faces, padded, wraps
+from .convolution import Convolution, convolution
+from .terms import Terms
+
+# Weights below exp(-690) of the largest are held there: float64 ends at exp(-708), and sums of them must still add up.
+LOWEST = -690.0
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """p in the cells and p/h² on the faces, in the kernels' three-dimensional form; cells with p = 0 are walls."""
+
+    cells: Array
+    faces: tuple[Array, Array, Array]
+    wraps: tuple[bool, bool, bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Φ and log p; `fields` are what log p owes to the time, `convolutions` what it owes to q (cells first, then faces)."""
+
+    grid: Grid
+    generator: Generator
+    log_cells: Array
+    log_faces: list[Array]
+    fields: Any
+    convolutions: tuple[tuple[float, tuple[Convolution, ...]], ...]
+    fixed: Weights | None
+
+    @property
+    def linear(self) -> bool:
+        """Whether the flow is linear: Φ = u and p does not depend on q."""
+        return self.fields is not None and not self.convolutions
+
+    def weights(self, time: float, values: Array) -> Weights:
+        """The weights at a time and a density."""
+        if self.fixed is not None:
+            return self.fixed
+        cells, faces = self.log_cells, list(self.log_faces)
+        if self.fields is not None and self.fields.timed:
+            cells = cells - self.fields.value(self.grid.points(), time).reshape(self.grid.cells)
+            extra = on_faces(self.grid, lambda x: self.fields.value(x, time))
+            faces = [face - more for face, more in zip(faces, extra, strict=True)]
+        for weight, (at_cells, *at_faces) in self.convolutions:
+            cells = cells - weight * at_cells(values)
+            faces = [face - weight * at(values) for face, at in zip(faces, at_faces, strict=True)]
+        return exponentiate(self.grid, cells, faces)
+
+
+def exponentiate(grid: Grid, cells: Array, faces: list[Array]) -> Weights:
+    """Weights from log p, scaled to a largest cell value of 1."""
+    top = cells.max()
+    p = _held_exp(cells - top)
+    k = [_held_exp(face - top) * face_factors(grid, axis) for axis, face in enumerate(faces)]
+    for axis, face in enumerate(k):  # a wall is closed on all its faces, also where p at the face is not 0
+        _close(grid, face, p == 0.0, axis)
+    return Weights(padded(grid, p), kernel_faces(grid, k), wraps(grid))
+
+
+def _held_exp(logs: Array) -> Array:
+    return np.where(logs > -np.inf, np.exp(np.maximum(logs, LOWEST)), 0.0)
+
+
+def _close(grid: Grid, face: Array, walls: Array, axis: int) -> None:
+    if not walls.any():
+        return
+    lower, upper = [slice(None)] * grid.dim, [slice(None)] * grid.dim
+    lower[axis], upper[axis] = slice(0, -1), slice(1, None)
+    face[tuple(lower)] = np.where(walls, 0.0, face[tuple(lower)])
+    face[tuple(upper)] = np.where(walls, 0.0, face[tuple(upper)])
+    if grid.periodic[axis]:
+        first, last = np.take(face, 0, axis), np.take(face, -1, axis)
+        for end in (0, -1):
+            index: list[Any] = [slice(None)] * grid.dim
+            index[axis] = end
+            face[tuple(index)] = np.minimum(first, last)
+
+
+def reference(grid: Grid, terms: Terms, mass: float) -> Reference | None:
+    """The filtration form of the density terms, or None where they have none."""
+    if terms.logarithmic:
+        return _linear(grid, terms)
+    targets = [term.target for _, term in terms.densities]
+    alike = all(t is targets[0] or t == targets[0] for t in targets)
+    if not targets or terms.potential or terms.interactions or not alike:
+        return None
+    weights = tuple(weight for weight, _ in terms.densities)
+    generators = tuple(term.generator for _, term in terms.densities)
+    generator = generators[0] if weights == (1.0,) else Weighted(weights, generators)
+    cells, faces = np.zeros(grid.cells), [np.zeros(grid.face_shape(a)) for a in range(grid.dim)]
+    if targets[0] is not None:
+        cells, faces = target_logs(grid, targets[0], mass)
+    # p itself, not p up to a factor, enters a nonlinear Φ(q/p).
+    top = float(cells.max())
+    fixed = exponentiate(grid, cells, faces)
+    scale = np.exp(top)
+    fixed = Weights(fixed.cells * scale, tuple(k * scale for k in fixed.faces), fixed.wraps)  # type: ignore[arg-type]
+    return Reference(grid, generator, cells, faces, None, (), fixed)
+
+
+def _linear(grid: Grid, terms: Terms) -> Reference:
+    epsilon = terms.temperature
+    cells, faces = np.zeros(grid.cells), [np.zeros(grid.face_shape(a)) for a in range(grid.dim)]
+    for weight, term in terms.densities:
+        if term.target is not None:
+            at_cells, at_faces = target_logs(grid, term.target, 1.0)
+            cells = cells + weight / epsilon * at_cells
+            faces = [face + weight / epsilon * more for face, more in zip(faces, at_faces, strict=True)]
+    potential = _Scaled(terms.potential, 1.0 / epsilon)
+    if terms.potential and not terms.potential.timed:
+        cells = cells - checked_cells(grid, potential.value)
+        faces = [face - more for face, more in zip(faces, on_faces(grid, potential.value), strict=True)]
+    convolutions = tuple(
+        (weight / epsilon, convolutions_of(grid, term.field)) for weight, term in terms.interactions
+    )
+    fixed = None if potential.timed or convolutions else exponentiate(grid, cells, faces)
+    generator: Generator = Weighted((epsilon,), (terms.densities[0][1].generator,))
+    return Reference(grid, generator, cells, faces, potential, convolutions, fixed)
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    fields: Any
+    factor: float
+
+    @property
+    def timed(self) -> bool:
+        return bool(self.fields.timed)
+
+    def value(self, x: Array, t: float = 0.0) -> Array:
+        return self.factor * self.fields.value(x, t)
+
+
+def convolutions_of(grid: Grid, field: Any) -> tuple[Convolution, ...]:
+    """W * q at the cells, then at the faces of each axis."""
+    return (convolution(grid, field), *(convolution(grid, field, axis) for axis in range(grid.dim)))
+
+
+def target_logs(grid: Grid, target: Any, mass: float) -> tuple[Array, list[Array]]:
+    """log p at the cells and at the faces, scaled so that the cells hold `mass`; -inf where p = 0."""
+    cells = target.log_density(grid.points()).reshape(grid.cells)
+    if np.isnan(cells).any() or np.any(cells == np.inf):
+        raise InputError(f"log p is not a number somewhere on the grid: {target!r}")
+    if not np.any(cells > -np.inf):
+        raise InputError(f"the target is zero in every cell of the grid: {target!r}; move or enlarge the box")
+    top = cells.max()
+    norm = top + np.log(np.exp(cells - top).sum() * grid.volume) - np.log(mass)
+    return cells - norm, [face - norm for face in on_faces(grid, target.log_density)]
+
+
+def checked_cells(grid: Grid, value: Callable[[Array], Array]) -> Array:
+    """A potential at the cell centres; `InputError` where it is not finite."""
+    cells = value(grid.points()).reshape(grid.cells)
+    if not np.all(np.isfinite(cells)):
+        where = grid.points()[int(np.argmin(np.isfinite(cells.ravel())))]
+        raise InputError(f"the potential is not finite at {where.tolist()}; keep the box away from its singularity")
+    return cells

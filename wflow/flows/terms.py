@@ -1,0 +1,103 @@
+"""A functional sorted by what its terms act on, and sums of fields."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import InputError
+from ..expression import Field
+from ..functionals import DensityTerm, Functional, Generator, Interaction, Logarithmic, Potential
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Σ cᵢ Vᵢ(x, t): a field like its parts; the empty sum is zero."""
+
+    parts: tuple[tuple[float, Field], ...]
+
+    @property
+    def timed(self) -> bool:
+        return any(field.timed for _, field in self.parts)
+
+    def __bool__(self) -> bool:
+        return bool(self.parts)
+
+    def value(self, x: Array, t: float = 0.0) -> Array:
+        return self._sum([w * field.value(x, t) for w, field in self.parts], np.zeros(len(x)))
+
+    def gradient(self, x: Array, t: float = 0.0) -> Array:
+        return self._sum([w * field.gradient(x, t) for w, field in self.parts], np.zeros(x.shape))
+
+    def hessian(self, x: Array, t: float = 0.0) -> Array:
+        return self._sum([w * field.hessian(x, t) for w, field in self.parts], np.zeros((*x.shape, x.shape[1])))
+
+    @staticmethod
+    def _sum(values: list[Array], zero: Array) -> Array:
+        return sum(values[1:], start=values[0]) if values else zero
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a functional: energies of the density, potentials, interactions, each with its coefficient."""
+
+    densities: tuple[tuple[float, Any], ...]
+    potential: Fields
+    interactions: tuple[tuple[float, Interaction], ...]
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether every density term is an entropy or a reverse KL divergence: a linear diffusion."""
+        return bool(self.densities) and all(isinstance(t.generator, Logarithmic) for _, t in self.densities)
+
+    @property
+    def temperature(self) -> float:
+        """Total weight of the entropy."""
+        return sum(weight for weight, _ in self.densities)
+
+
+def sort_terms(functional: Functional | None, dim: int) -> Terms:
+    """Sort the terms and check that each fits the dimension."""
+    if functional is not None and not isinstance(functional, Functional):
+        raise InputError(f"a functional is wf.Entropy, wf.Potential, ... or a sum, got {type(functional).__name__}")
+    densities, potentials, interactions = [], [], []
+    for weight, term in functional.terms if functional is not None else ():
+        if isinstance(term, Potential):
+            term.field.check_dim(dim)
+            potentials.append((weight, term.field))
+        elif isinstance(term, Interaction):
+            term.field.check_dim(dim)
+            term.check_even(dim)
+            interactions.append((weight, term))
+        elif isinstance(term, DensityTerm):
+            if term.target is not None and term.target.dim != dim:
+                raise InputError(f"the target has dimension {term.target.dim}, the state {dim}")
+            densities.append((weight, term))
+    return Terms(tuple(densities), Fields(tuple(potentials)), tuple(interactions))
+
+
+def per_mass(generator: Generator, log_u: Array) -> Array:
+    """φ(u)/u, the energy per unit of mass, from log u."""
+    if isinstance(generator, Logarithmic):
+        return log_u
+    with np.errstate(all="ignore"):
+        u = np.exp(log_u)
+        return generator.value(u) / u
+
+
+def per_mass_slope(generator: Generator, log_u: Array) -> Array:
+    """d(φ(u)/u)/d log u = φ'(u) - φ(u)/u."""
+    if isinstance(generator, Logarithmic):
+        return np.ones_like(log_u)
+    with np.errstate(all="ignore"):
+        u = np.exp(log_u)
+        return generator.slope(u) - generator.value(u) / u
+
+
+def diffusivity(generator: Generator, log_u: Array) -> Array:
+    """Φ'(u) from log u."""
+    if isinstance(generator, Logarithmic):
+        return np.ones_like(log_u)
+    with np.errstate(all="ignore"):
+        return generator.diffusivity(np.exp(log_u))

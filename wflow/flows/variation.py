@@ -1,0 +1,106 @@
+"""The energy on a grid and its first variation, term by term: exact derivatives of the discrete energy.
+
+F = h Σᵢ [Σ cₖ pₖ φₖ(q/pₖ) + V q + ½ q (W * q)]ᵢ with h the volume of a cell;  ξᵢ = ∂F/∂qᵢ / h.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..grid import Grid
+from .convolution import Convolution
+from .reference import checked_cells, convolution, target_logs
+from .terms import Terms, per_mass
+
+# Below this a density counts as this inside logarithms, so that the velocity towards a vacuum is large, not infinite.
+TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Variation:
+    """F, ξ = δF/δq and δ²F/δq² (its local part) at cell averages."""
+
+    grid: Grid
+    terms: Terms
+    mass: float
+
+    @cached_property
+    def _log_targets(self) -> list[Array | None]:
+        return [
+            None if term.target is None else target_logs(self.grid, term.target, self.mass)[0]
+            for _, term in self.terms.densities
+        ]
+
+    @cached_property
+    def _static(self) -> Array:
+        return checked_cells(self.grid, self.terms.potential.value)
+
+    @cached_property
+    def _convolutions(self) -> list[tuple[float, Convolution]]:
+        return [(weight, convolution(self.grid, term.field)) for weight, term in self.terms.interactions]
+
+    def potential(self, time: float) -> Array:
+        """Σ c V at the cell centres."""
+        if not self.terms.potential.timed:
+            return self._static
+        return self.terms.potential.value(self.grid.points(), time).reshape(self.grid.cells)
+
+    def target(self) -> Array | None:
+        """p at the cells where the functional has exactly one target."""
+        logs = [log for log in self._log_targets if log is not None]
+        return np.exp(logs[0]) if len(logs) == 1 else None
+
+    def energy(self, time: float, q: Array) -> float:
+        """F[q]."""
+        total = 0.0
+        for (weight, term), logs in zip(self.terms.densities, self._log_targets, strict=True):
+            total += weight * float(_density_energy(term.generator, q, logs).sum())
+        if self.terms.potential:
+            total += float((q * self.potential(time)).sum())
+        for weight, conv in self._convolutions:
+            total += 0.5 * weight * float((q * conv(q)).sum())
+        return total * self.grid.volume
+
+    def slope(self, time: float, q: Array) -> Array:
+        """ξ at the cells; q is held above 1e-300 in the density terms."""
+        out = np.zeros(self.grid.cells)
+        for (weight, term), u in zip(self.terms.densities, self._ratios(q), strict=True):
+            with np.errstate(all="ignore"):
+                out += weight * term.generator.slope(u)
+        if self.terms.potential:
+            out += self.potential(time)
+        for weight, conv in self._convolutions:
+            out += weight * conv(q)
+        return out
+
+    def stiffness(self, q: Array) -> Array:
+        """Σ cₖ φₖ''(q/pₖ)/pₖ, the local part of δξ/δq."""
+        out = np.zeros(self.grid.cells)
+        held = np.maximum(q, TINY)
+        for (weight, term), u in zip(self.terms.densities, self._ratios(q), strict=True):
+            with np.errstate(all="ignore"):
+                out += weight * term.generator.diffusivity(u) / held
+        return out
+
+    def _ratios(self, q: Array) -> list[Array]:
+        held = np.maximum(q, TINY)
+        with np.errstate(over="ignore"):
+            return [held if logs is None else np.exp(np.log(held) - logs) for logs in self._log_targets]
+
+
+def _density_energy(generator: Any, q: Array, logs: Array | None) -> Array:
+    """p φ(q/p) in each cell; with p = 0 a cell costs nothing while it is empty."""
+    out = np.zeros(q.shape)
+    filled = q > 0.0
+    log_u = np.log(q[filled]) - (0.0 if logs is None else logs[filled])
+    out[filled] = q[filled] * per_mass(generator, log_u)
+    if not filled.all():
+        empty = ~filled
+        p = np.ones(q.shape)[empty] if logs is None else np.exp(logs[empty])
+        with np.errstate(all="ignore"):
+            at_zero = float(generator.value(np.zeros(1))[0])
+        out[empty] = np.where(p > 0.0, p * at_zero, 0.0) if at_zero != 0.0 else 0.0
+    return out

@@ -1,0 +1,58 @@
+"""The size of the next step."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..flows import Flow
+
+SAFETY, SHRINK, GROW = 0.9, 0.2, 5.0
+# Gustafsson's PI controller, ACM TOMS 17 (1991) 533: exponents as shares of the order of the error.
+INTEGRAL, PROPORTIONAL = 0.7, 0.4
+ERROR_ORDER = 3  # of both embedded pairs, Bogacki–Shampine and TR-BDF2: error = O(dt³) a step
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Step sizes from errors; `last` is the error ratio of the last accepted step, nan at first."""
+
+    tol: float
+    per_time: bool
+    last: float = float("nan")
+
+    def ratio(self, error: float, dt: float) -> float:
+        """Error over what is allowed: a step is accepted up to 1."""
+        return error / (self.tol * dt if self.per_time else self.tol)
+
+    def accepted(self, ratio: float, dt: float) -> "tuple[Controller, float]":
+        """The controller and the step after an accepted one."""
+        order = ERROR_ORDER - self.per_time
+        ratio = max(ratio, 1e-10)
+        factor = SAFETY * ratio ** (-INTEGRAL / order)
+        if np.isfinite(self.last):
+            factor *= self.last ** (PROPORTIONAL / order)
+        else:
+            factor = SAFETY * ratio ** (-1.0 / order)
+        return Controller(self.tol, self.per_time, ratio), dt * float(np.clip(factor, SHRINK, GROW))
+
+    def rejected(self, ratio: float, dt: float) -> float:
+        """The step after a rejected one; `ratio` is nan where the step failed altogether."""
+        if not np.isfinite(ratio):
+            return 0.25 * dt
+        order = ERROR_ORDER - self.per_time
+        return dt * float(np.clip(SAFETY * ratio ** (-1.0 / order), SHRINK, 0.9))
+
+
+def first_step(flow: Flow, state: Any, span: float, tol: float) -> float:
+    """A first step from the size of the rate (Hairer, Nørsett & Wanner, Solving ODEs I, II.4); the controller mends it."""
+    with np.errstate(all="ignore"):
+        rate: Array = flow.rate(0.0, state)
+    if not np.all(np.isfinite(rate)):
+        return 1e-6 * span
+    speed = flow.error(state, rate)
+    size = max(flow.error(state, state.coordinates), 1e-3)
+    if speed == 0.0:
+        return 0.01 * span
+    return float(np.clip(min(1.0, 10.0 * tol ** (1 / 3)) * 0.1 * size / speed, 1e-12 * span, span))

@@ -1,0 +1,159 @@
+"""A run before it starts: every argument checked, every choice made and said."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array, floats, random_seed
+from ..errors import InputError
+from ..flows import Flow, make_flow
+from ..states import Density, Point, kind
+from ..steppers import STEPPERS, TRBDF2, BogackiShampine, ExplicitEuler, Stepper
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do. Fixed steps: `dt` and `count`; adaptive ones: `dt` None.
+
+    `frames` are the times of the frames after the first, or None for every step; `first` is a first step to try.
+    """
+
+    flow: Flow
+    state: Any
+    stepper: Stepper
+    reason: str
+    t_end: float
+    dt: float | None
+    count: int | None
+    frames: Array | None
+    tol: float
+    seed: int
+    stop: Callable[[float, Any], bool] | None
+    diagnostics: dict[str, Callable[[float, Any], float]]
+    max_steps: int | None
+
+
+def make_plan(
+    functional: Any,
+    state: Any,
+    t_end: Any,
+    dt: Any,
+    steps: Any,
+    stepper: Any,
+    metric: Any,
+    drift: Any,
+    estimator: Any,
+    tol: Any,
+    save: Any,
+    stop: Any,
+    diagnostics: Any,
+    rng: Any,
+    max_steps: Any,
+) -> Plan:
+    """Check all arguments of `run` and resolve the defaults; raises `InputError`."""
+    kind(state)
+    end, step, count = check_times(t_end, dt, steps)
+    tolerance = positive("tol", tol)
+    # Inner solvers are two digits tighter than the step; where the step is fixed, at rounding.
+    rtol = 1e-2 * tolerance if step is None else 1e-12
+    flow = make_flow(functional, state, metric, drift, estimator, rtol=inner_tolerance(state, rtol))
+    chosen, reason = pick_stepper(stepper, flow, state, step)
+    chosen.check(flow, state)
+    if step is None and not chosen.adaptive:
+        raise InputError(f"{type(chosen).__name__} does not adapt its step: give dt=...")
+    for name, value in (("stop", stop), *(diagnostics or {}).items()):
+        if value is not None and not callable(value):
+            raise InputError(f"{name} must be a function of (time, state), got {type(value).__name__}")
+    return Plan(
+        flow=flow,
+        state=state,
+        stepper=chosen,
+        reason=reason,
+        t_end=end,
+        dt=step,
+        count=count,
+        frames=frame_times(save, end, step, count),
+        tol=tolerance,
+        seed=random_seed(rng),
+        stop=stop,
+        diagnostics=dict(diagnostics or {}),
+        max_steps=None if max_steps is None else whole("max_steps", max_steps),
+    )
+
+
+def inner_tolerance(state: Any, rtol: float) -> float:
+    """Relative on a density, where it is multiplied by the step; elsewhere at least near rounding."""
+    return rtol if isinstance(state, Density) else min(1e-10, rtol)
+
+
+def positive(name: str, value: Any) -> float:
+    """A positive finite number."""
+    number = floats(name, value)
+    if number.ndim or number <= 0.0:
+        raise InputError(f"{name} must be a positive number, got {value}")
+    return float(number)
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
+def check_times(t_end: Any, dt: Any, steps: Any) -> tuple[float, float | None, int | None]:
+    """End time, fixed step, number of fixed steps."""
+    if (t_end is None) == (steps is None):
+        raise InputError("give exactly one of t_end and steps" + ("; both were given" if t_end is not None else ""))
+    step = None if dt is None else positive("dt", dt)
+    if steps is not None:
+        if step is None:
+            raise InputError("steps needs dt, the size of a step (for an optimizer the learning rate)")
+        count = whole("steps", steps)
+        return count * step, step, count
+    end = positive("t_end", t_end)
+    if step is None:
+        return end, None, None
+    # A last step shorter by rounding only is a whole one.
+    return end, step, max(1, int(np.ceil(end / step * (1.0 - 1e-12))))
+
+
+def frame_times(save: Any, end: float, dt: float | None, count: int | None) -> Array | None:
+    """Times of the frames after the first; on fixed steps they are moved to the nearest step."""
+    if isinstance(save, str):
+        if save not in ("ends", "all"):
+            raise InputError(f"save must be a number of frames, times, 'ends' or 'all', got {save!r}")
+        return None if save == "all" else np.array([end])
+    if isinstance(save, int | np.integer) and not isinstance(save, bool):
+        if save < 2:
+            raise InputError(f"save must be at least 2 frames, the first and the last, got {save}")
+        times = np.linspace(0.0, end, int(save))[1:]
+    else:
+        times = np.atleast_1d(floats("save", save))
+        if times.ndim != 1 or times.size == 0 or np.any(np.diff(times) <= 0.0):
+            raise InputError("save as times must be a rising 1-D array")
+        if times[0] < 0.0 or times[-1] > end * (1.0 + 1e-12):
+            raise InputError(f"save times must lie between 0 and the end {end:g}, got {times[0]:g} to {times[-1]:g}")
+        times = times[times > 0.0]
+    if dt is not None and count is not None:
+        index = np.unique(np.clip(np.round(times / dt), 1, count))
+        times = np.minimum(index * dt, end)
+    return times
+
+
+def pick_stepper(stepper: Any, flow: Flow, state: Any, dt: float | None) -> tuple[Stepper, str]:
+    """The stepper given, or the default for the state, the functional and its stiffness; and why."""
+    if stepper is not None:
+        if isinstance(stepper, type) or not isinstance(stepper, STEPPERS):
+            names = ", ".join(f"wf.steppers.{s.__name__}()" for s in STEPPERS)
+            raise InputError(f"stepper must be one of {names}, got {stepper!r}")
+        return stepper, "given"
+    if isinstance(state, Density) and flow.facts.stiff:
+        return TRBDF2(), "a density with diffusion is stiff: implicit, second order, positive, adaptive"
+    if isinstance(state, Density):
+        return BogackiShampine(), "a density carried by a velocity is not stiff: explicit, adaptive"
+    if isinstance(state, Point) and dt is not None:
+        return ExplicitEuler(), "a point with dt given: gradient descent, dt is the learning rate"
+    return BogackiShampine(), "an ordinary differential equation without stiffness: explicit, adaptive"

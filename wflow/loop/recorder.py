@@ -1,0 +1,152 @@
+"""Frames and steps as they are made: kept in memory, or streamed to a file."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import Status
+from ..records import box, describe_grid, kind, row
+from ..results import Result, load, make_layout
+from ..states import Particles
+from ..store import Writer
+from .plan import Plan
+
+VERSIONED = ("wflow", "numpy", "scipy", "numba", "h5py", "sympy")
+
+
+@dataclass
+class Recorder:
+    """Collects a run. With `out` each frame goes to the file at once and only there."""
+
+    plan: Plan
+    info: dict[str, Any]
+    out: Path | None
+    target: Array | None = None
+    times: list[float] = field(default_factory=list)
+    states: list[Any] = field(default_factory=list)
+    frames: list[dict[str, float]] = field(default_factory=list)
+    steps: list[dict[str, float]] = field(default_factory=list)
+    writer: Writer | None = None
+
+    def frame(self, time: float, state: Any, energy: float = np.nan) -> None:
+        """Record a state; `energy` where it is known already."""
+        values = measure(self.plan, time, state, energy)
+        if self.out is None:
+            self.times.append(time)
+            self.states.append(state)
+            self.frames.append(values)
+            return
+        if self.writer is None:
+            planned = None if self.plan.frames is None else 1 + len(self.plan.frames)
+            names = step_names(self.plan)
+            layout = make_layout(state, planned, tuple(values), names, self.info, self.target)
+            self.writer = Writer(self.out, layout, overwrite=True)
+        self.writer.frame({"time": np.float64(time), **row(state), **values})
+
+    def step(self, values: dict[str, float]) -> None:
+        """Record the numbers of an accepted step."""
+        if self.writer is not None:
+            self.writer.step(values)
+        else:
+            self.steps.append(values)
+
+    def finish(self, status: Status) -> Result:
+        """Close the file, if there is one, and return the result."""
+        if self.writer is not None and self.out is not None:
+            self.writer.close(status.value)
+            return load(self.out)
+        names = tuple(self.frames[0])
+        diagnostics = {name: np.array([frame[name] for frame in self.frames]) for name in names}
+        steps = {name: np.array([step[name] for step in self.steps]) for name in step_names(self.plan)}
+        times = np.array(self.times)
+        return Result(times, tuple(self.states), diagnostics, steps, status, self.info, self.target)
+
+    def abandon(self) -> None:
+        """Leave the file as it stands, every frame in it readable, after an error that is not ours."""
+        if self.writer is not None:
+            self.writer.abandon()
+
+
+def step_names(plan: Plan) -> tuple[str, ...]:
+    """The per-step series of a run."""
+    energy = ("energy",) if plan.flow.facts.metered else ()
+    error = ("error",) if plan.stepper.adaptive else ()
+    return ("time", "dt", *energy, *error, "rejections", *plan.stepper.counters)
+
+
+def measure(plan: Plan, time: float, state: Any, energy: float) -> dict[str, float]:
+    """Diagnostics of a frame."""
+    flow, values = plan.flow, {}
+    # Beyond three dimensions the density of a cloud costs O(n²): only where it is asked for.
+    if not (isinstance(state, Particles) and state.dim > 3 and not flow.facts.metered):
+        values["energy"] = energy if np.isfinite(energy) else flow.energy(time, state)
+    if flow.facts.balanced:
+        values["dissipation"] = flow.dissipation(time, state)
+    values |= flow.measures(time, state)
+    for name, function in plan.diagnostics.items():
+        values[name] = float(function(time, state))
+    return values
+
+
+def describe(plan: Plan, functional: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What made a result, as plain data."""
+    return {
+        "wflow_version": installed("wflow"),
+        "state": kind(plan.state),
+        "functional": "none" if functional is None else repr(functional),
+        "stepper": repr(plan.stepper),
+        "stepper_reason": plan.reason,
+        "metric": plan.flow.name,
+        "grid": describe_grid(box(plan.state)),
+        "arguments": {name: plain(value) for name, value in arguments.items()},
+        "seed": plan.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+        "git_commit": git_commit(),
+        "versions": {"python": platform.python_version(), **{name: installed(name) for name in VERSIONED}},
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON takes it; objects as their text."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.integer | np.floating):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__name__)
+    return repr(value)
+
+
+def installed(name: str) -> str:
+    """Version of an installed package, or "none"."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
+@lru_cache(maxsize=1)
+def git_commit() -> str:
+    """The commit of the repository one stands in, or "none"."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "none"
+    return answer.stdout.strip()

@@ -1,0 +1,88 @@
+"""How a state stands in a file: named arrays with named dimensions, and back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+from .errors import FileError
+from .grid import Grid
+from .states import Density, Gaussian, Particles, Point, kind
+from .store import Reader, Variable
+
+AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What of a state changes from frame to frame, what is static, and the coordinates of its dimensions."""
+
+    framed: tuple[Variable, ...]
+    static: dict[str, tuple[tuple[str, ...], Array]]
+    coordinates: dict[str, Array]
+
+
+def form(state: Any) -> Form:
+    """The form in a file of all states like this one."""
+    if isinstance(state, Density):
+        names = AXES[: state.dim]
+        axes = dict(zip(names, state.grid.centers, strict=True))
+        return Form((Variable("density", ("time", *names), state.grid.cells),), {}, axes)
+    if isinstance(state, Particles):
+        position = Variable("position", ("time", "particle", "axis"), state.positions.shape)
+        return Form((position,), {"weight": (("particle",), state.weights)}, {})
+    if isinstance(state, Point):
+        return Form((Variable("position", ("time", "axis"), (state.dim,)),), {}, {})
+    mean = Variable("mean", ("time", "axis"), (state.dim,))
+    return Form((mean, Variable("covariance", ("time", "axis", "axis_2"), (state.dim, state.dim))), {}, {})
+
+
+def row(state: Any) -> dict[str, Array]:
+    """The arrays of one frame."""
+    if isinstance(state, Density):
+        return {"density": state.values}
+    if isinstance(state, Particles):
+        return {"position": state.positions}
+    if isinstance(state, Point):
+        return {"position": state.x}
+    return {"mean": state.mean, "covariance": state.cov}
+
+
+def box(state: Any) -> Grid | None:
+    """The grid that belongs to a state: its own, or the domain of a cloud."""
+    return state.grid if isinstance(state, Density) else state.domain if isinstance(state, Particles) else None
+
+
+def describe_grid(grid: Grid | None) -> dict[str, Any] | None:
+    """A grid as plain data."""
+    if grid is None:
+        return None
+    sides = [list(pair) for pair in grid.boundary]
+    return {"lower": grid.lower.tolist(), "upper": grid.upper.tolist(), "cells": list(grid.cells), "boundary": sides}
+
+
+def rebuild_grid(data: dict[str, Any] | None) -> Grid | None:
+    """The grid that `describe_grid` described."""
+    if data is None:
+        return None
+    return Grid(data["lower"], data["upper"], tuple(data["cells"]), [tuple(pair) for pair in data["boundary"]])
+
+
+def read_state(reader: Reader, index: int, word: str, grid: Grid | None) -> Any:
+    """The state of one frame, as it was: no rescaling, no checks beyond the shape."""
+    if word == "density":
+        if grid is None:
+            raise FileError("a density file without a grid")
+        return Density(grid, np.ones(grid.cells)).at(reader.frame("density", index))
+    if word == "particles":
+        positions = reader.frame("position", index)
+        return Particles(positions, reader.static("weight"), grid).at(positions)
+    if word == "point":
+        return Point(reader.frame("position", index))
+    if word == "gaussian":
+        return Gaussian(reader.frame("mean", index), reader.frame("covariance", index))
+    raise FileError(f"unknown kind of state {word!r} in the file")
+
+
+__all__ = ["Form", "box", "describe_grid", "form", "kind", "read_state", "rebuild_grid", "row"]

@@ -1,0 +1,167 @@
+"""Result: what a run gives, in memory or read lazily from its file."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from .arrays import Array
+from .errors import FileError, InputError, Status
+from .records import box, describe_grid, form, kind, read_state, rebuild_grid, row
+from .store import Layout, Reader, Variable, Writer
+
+JSON_ATTRIBUTES = ("arguments", "grid", "versions")
+STATE_VARIABLES = ("density", "position", "mean", "covariance", "velocity")
+
+
+class FileStates(Sequence[Any]):
+    """The states of a file, one frame read at a time."""
+
+    def __init__(self, reader: Reader, word: str, grid: Any) -> None:
+        self._reader, self._word, self._grid = reader, word, grid
+
+    def __len__(self) -> int:
+        return self._reader.frames
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        return read_state(self._reader, index % len(self), self._word, self._grid)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A run: `times` `(T,)`, `states`, `diagnostics` at the frames, `steps` at every accepted step, `status`, `info`.
+
+    `diagnostics` holds arrays `(T,)` — `energy`, `dissipation`, `mass`, `minimum`, … — where they mean something; `steps`
+    holds `time`, `dt`, `energy`, `error`, `rejections` and what the stepper counts. `info` says what made it. `target` is
+    the target density at the cells of a grid, if there is one.
+    """
+
+    times: Array
+    states: Sequence[Any]
+    diagnostics: dict[str, Array]
+    steps: dict[str, Array]
+    status: Status
+    info: dict[str, Any]
+    target: Array | None = None
+    path: Path | None = field(default=None)
+
+    @property
+    def final(self) -> Any:
+        """The last state."""
+        return self.states[-1]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result to an HDF5 file of the package's layout, replacing a result that is there."""
+        names = tuple(self.diagnostics)
+        layout = make_layout(self.states[0], len(self.times), names, tuple(self.steps), self.info, self.target)
+        with Writer(path, layout, overwrite=True) as writer:
+            for index in range(len(self.steps.get("time", ()))):
+                writer.step({name: series[index] for name, series in self.steps.items()})
+            for index, time in enumerate(self.times):
+                extra = {name: series[index] for name, series in self.diagnostics.items()}
+                writer.frame({"time": time, **row(self.states[index]), **extra})
+            writer.close(self.status.value)
+        return Path(path)
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with the variables of the file; needs the extra `wflow[xarray]`."""
+        try:
+            xarray = import_module("xarray")
+        except ImportError:
+            raise InputError("to_xarray needs xarray: pip install 'wflow[xarray]'") from None
+        state = form(self.states[0])
+        rows = [row(s) for s in self.states]
+        variables: dict[str, Any] = {v.name: (v.dims, np.stack([r[v.name] for r in rows])) for v in state.framed}
+        variables |= {name: ("time", series) for name, series in self.diagnostics.items()}
+        variables |= {f"step_{name}": ("step", series) for name, series in self.steps.items()}
+        variables |= {name: (dims, array) for name, (dims, array) in state.static.items()}
+        if self.target is not None:
+            variables["target"] = (state.framed[0].dims[1:], self.target)
+        attributes = encode_info(self.info) | {"status": self.status.value}
+        return xarray.Dataset(variables, {"time": self.times, **state.coordinates}, attributes)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Result) or len(self.states) != len(other.states):
+            return NotImplemented if not isinstance(other, Result) else False
+        series = [(self.diagnostics, other.diagnostics), (self.steps, other.steps)]
+        return (
+            np.array_equal(self.times, other.times)
+            and all(_same(a, b) for a, b in series)
+            and all(_same(row(a), row(b)) for a, b in zip(self.states, other.states, strict=True))
+            and (self.status, self.info) == (other.status, other.info)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        kinds = f"{self.info.get('state', '?')}, {self.info.get('stepper', '?')}"
+        return f"<Result: {len(self.times)} frames to t = {self.times[-1]:g}, {kinds}: {self.status.value}>"
+
+
+def _same(a: dict[str, Array], b: dict[str, Array]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name], equal_nan=True) for name in a)
+
+
+def encode_info(info: dict[str, Any]) -> dict[str, Any]:
+    """Info as plain attributes: nested data as JSON text."""
+    return {name: json.dumps(value) if name in JSON_ATTRIBUTES else value for name, value in info.items()}
+
+
+def make_layout(
+    state: Any,
+    frames: int | None,
+    diagnostics: tuple[str, ...],
+    steps: tuple[str, ...],
+    info: dict[str, Any],
+    target: Array | None,
+) -> Layout:
+    """The layout of a result file."""
+    shape = form(state)
+    static = dict(shape.static)
+    if target is not None:
+        static["target"] = (shape.framed[0].dims[1:], target)
+    framed = shape.framed + tuple(Variable(name, ("time",)) for name in diagnostics)
+    return Layout(frames, shape.coordinates, framed, static, steps, encode_info(info))
+
+
+def load(path: str | Path, live: bool = False) -> Result:
+    """The result in a file; states are read when they are asked for. `live` reads a file that is being written.
+
+    Raises `FileError` for a file that is damaged or not of this package. Reading runs no code from the file.
+    """
+    reader = Reader(path, live=live)
+    info = {k: v for k, v in reader.attributes.items() if k not in ("status", "committed", "committed_steps", "storage")}
+    info.pop("wflow_schema", None)
+    try:
+        info |= {name: json.loads(info[name]) for name in JSON_ATTRIBUTES if name in info}
+        grid = rebuild_grid(info.get("grid"))
+        status = Status(reader.attributes["status"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(f"{path} has attributes that this package did not write: {error}") from None
+    names = [name for name in reader.names if name not in STATE_VARIABLES]
+    target = reader.static("target") if "target" in reader.static_names else None
+    return Result(
+        times=reader.column("time"),
+        states=FileStates(reader, str(info.get("state")), grid),
+        diagnostics={name: reader.column(name) for name in names},
+        steps=reader.steps,
+        status=status,
+        info=info,
+        target=target,
+        path=Path(path),
+    )
+
+
+__all__ = ["InputError", "Result", "box", "describe_grid", "encode_info", "kind", "load", "make_layout"]

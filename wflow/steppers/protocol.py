@@ -1,0 +1,63 @@
+"""What a stepper is: one pure step of a flow, which it knows only through its methods.
+
+A new stepper is a frozen dataclass with `step`, `order` and `adaptive`, in a file of its own or beside its kin, and its
+name in `STEPPERS`; all law, order and round-trip tests then run on it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..arrays import Array
+from ..errors import Status
+from ..flows import Flow
+
+Memory = dict[str, Array]
+
+
+class Noise(Protocol):
+    """The randomness of one step: the same for the same seed and step, on any number of threads."""
+
+    def normals(self, shape: tuple[int, ...]) -> Array:
+        """Independent standard normals of shape `(n, d)`."""
+
+    def uniforms(self, count: int) -> Array:
+        """Independent uniforms on (0, 1), `(n,)`."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step taken: the new state, what the next step needs, the error estimate, a status, and what it cost.
+
+    `error` is in the measure of `flow.error`, nan where there is no estimate. `status` RUNNING is good; anything else
+    rejects the step: an adaptive run tries a smaller one, any other stops. `memory` holds plain arrays, so that it can be
+    saved. `energy` is F at the new state where the step had to know it, else nan.
+    """
+
+    state: Any
+    memory: Memory = field(default_factory=dict)
+    error: float = float("nan")
+    status: Status = Status.RUNNING
+    energy: float = float("nan")
+    counts: dict[str, float] = field(default_factory=dict)
+
+
+class Stepper(Protocol):
+    """One step forward."""
+
+    @property
+    def order(self) -> int | None:
+        """Order of convergence in time; None for a sampler."""
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether `step` estimates its error."""
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        """Names of `Step.counts` that a result keeps for every step."""
+
+    def check(self, flow: Flow, state: Any) -> None:
+        """Raise `InputError` when the stepper cannot serve the flow."""
+
+    def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
+        """The state after dt. `memory` is what the last accepted step returned, empty at first."""

@@ -1,0 +1,33 @@
+"""What every target density is."""
+
+from typing import Any, Protocol, runtime_checkable
+
+from ..arrays import Array
+
+
+@runtime_checkable
+class Target(Protocol):
+    """A density p(x) on ℝ^d; x is `(n, d)` throughout.
+
+    `sample(n, rng)` returns `(n, d)` where it can be done and raises `InputError` where not.
+    """
+
+    @property
+    def dim(self) -> int:
+        """d."""
+
+    @property
+    def normalized(self) -> bool:
+        """False where p is known only up to a constant."""
+
+    def density(self, x: Array) -> Array:
+        """p(x) `(n,)`."""
+
+    def log_density(self, x: Array) -> Array:
+        """log p(x) `(n,)`, -inf where p = 0."""
+
+    def score(self, x: Array) -> Array:
+        """∇ log p(x) `(n, d)`."""
+
+    def sample(self, n: int, rng: Any = 0) -> Array:
+        """n independent draws."""
