@@ -47,8 +47,12 @@ def cache_folder(tmp_path_factory):
 
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
+    """An empty cache folder, in a process that knows no compiled code yet."""
+    for name in [name for name in sys.modules if name.startswith("wflow_expression_")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setenv("WFLOW_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    yield tmp_path / "cache"
+    sys.modules.pop(binding.bind_numba(SOURCE).__name__)
 
 
 def cloud(n, d, low=-2.0, high=2.0, seed=0):
@@ -194,10 +198,14 @@ def test_undefined_values_are_silent():
     with np.errstate(all="raise"):
         for text in ("log(x)", "sqrt(x)", "1/x", "x**0.3", "x**-2", "asin(5*x - 1)/x"):
             V = Expression(text)
-            large = np.resize(p, (COMPILE_FROM, 1))
-            for field_values in (V.value(p), V.gradient(p), V.value(large)[:2], V.gradient(large)[:2]):
-                assert not np.all(np.isfinite(field_values))
+            for found in (V.value(p), V.gradient(p)):
+                assert not np.all(np.isfinite(found))
             V.hessian(p)
+        V, large = Expression("log(x) + 1/x + x**0.3"), np.resize(p, (COMPILE_FROM, 1))
+        assert np.isnan(V.value(large)[0])
+        assert np.isnan(V.gradient(large)[0, 0])
+        assert np.isnan(V.value(large)[1])
+        assert not np.isfinite(V.gradient(large)[1, 0])
 
 
 def test_time():
@@ -293,19 +301,15 @@ def test_compiled_code_is_loaded_by_the_next_process(own_cache):
 
 
 def test_a_second_process_does_not_compile(own_cache):
+    field_text = "x**2 + 0.1283*x"
+    Expression(field_text).value(np.ones((COMPILE_FROM, 1)))
     code = (
-        "import numpy as np; from wflow.expression import *; V = Expression('x**2 + 0.125*x');"
-        "V.value(np.ones((20000, 1))); print(V.compiled().values.stats.cache_hits.total()"
-        " if hasattr(V.compiled().values.stats.cache_hits, 'total')"
-        " else sum(V.compiled().values.stats.cache_hits.values()))"
+        "import numpy as np; from wflow.expression import Expression;"
+        f"V = Expression({field_text!r}); V.value(np.ones(({COMPILE_FROM}, 1)));"
+        "s = V.compiled().values.stats; print(sum(s.cache_hits.values()), sum(s.cache_misses.values()))"
     )
-    hits = [
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        for _ in range(2)
-    ]
-    assert hits == ["0", "1"]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "0"]
 
 
 def test_a_forged_file_is_overwritten_and_never_run(own_cache):
@@ -316,7 +320,6 @@ def test_a_forged_file_is_overwritten_and_never_run(own_cache):
     path.write_text(good.replace("2.0 * x", "3.0 * x") + "raise SystemExit\n")
     assert binding.bind_numba(SOURCE).value(1.0) == 2
     assert path.read_text() == good
-    del sys.modules[module.__name__]
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs POSIX rights")
@@ -326,16 +329,14 @@ def test_a_folder_others_may_write_to_is_not_used(own_cache):
     module = binding.bind_numba(SOURCE)
     assert module.value(1.0) == 2
     assert list(own_cache.iterdir()) == []
-    del sys.modules[module.__name__]
 
 
-def test_without_a_folder_to_write_to_a_temporary_one_serves(tmp_path, monkeypatch):
+def test_without_a_folder_to_write_to_a_temporary_one_serves(own_cache, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("WFLOW_CACHE", str(tmp_path / "file" / "cache"))
     module = binding.bind_numba(SOURCE)
     assert module.value(1.0) == 2
     assert not module.__file__.startswith(str(tmp_path))
-    del sys.modules[module.__name__]
 
 
 def test_the_folder_follows_the_platform(monkeypatch, tmp_path):
@@ -398,7 +399,6 @@ REFUSED = (
     ("(1e300*x)**1000", "too large"),
     ("((1e300*x)**500)**1000", "too large"),
     ("1e200*x*1e200", "1e308"),
-    ("exp(1e300*log(2*x))", "1e308"),
     ("((7*x)**900*y)**900", "too large"),
     ("", "empty"),
     (" \n", "empty"),
@@ -453,8 +453,8 @@ def test_no_text_is_run(tmp_path):
 def test_expressions_are_values():
     V = Expression(" x*y ")
     assert V.text == "x*y"
-    assert V == Expression("x*y")
-    assert V != Expression("y*x")
+    assert Expression("x*y") == V
+    assert Expression("y*x") != V
     assert len({V, Expression("x*y")}) == 1
     copy = pickle.loads(pickle.dumps(V))
     assert copy == V
@@ -558,7 +558,7 @@ def test_functions_that_do_not_fit_the_dimension():
 def test_functions_autograd_cannot_trace():
     p = cloud(5, 2)
     with pytest.raises(InputError, match="pass grad"):
-        as_field(lambda x: np.sin(x[:, 0])).gradient(p)
+        as_field(lambda x: np.linalg.norm(x, axis=1)).gradient(p)
     hidden = as_field(lambda x: x[:, 0] + getattr(x, "_value", x)[:, 1] ** 2)
     with pytest.raises(InputError, match="by differences"):
         hidden.gradient(p)

@@ -23,7 +23,7 @@ _HOMES = {
 _MODULES = ("estimators", "exact", "metrics", "steppers")
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME), *_MODULES]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME), *_MODULES]
 
 if TYPE_CHECKING:
     from . import estimators, exact, metrics, steppers

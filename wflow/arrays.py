@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import InputError
+from wflow.errors import InputError
 
 Array = NDArray[np.float64]
 
@@ -69,7 +69,7 @@ def probabilities(name: str, value: ArrayLike | None, n: int) -> Array:
     return array / array.sum()
 
 
-def frozen(array: Array) -> Array:
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
     """The same array, read-only."""
     array.flags.writeable = False
     return array

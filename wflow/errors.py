@@ -1,7 +1,7 @@
 """What can go wrong, and how it is said.
 
-Bad input raises `InputError` before any work. A run that cannot go on ends with a `Status`, keeps its frames and warns
-once. Damaged or hostile files raise `FileError`.
+Bad input raises `InputError` before any work. A run that cannot go on ends with a `Status`, keeps its frames and
+warns once. Damaged or hostile files raise `FileError`.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,9 @@ class Status(Enum):
     INTERRUPTED = "interrupted from the keyboard or by a signal"
     MAX_STEPS = "stopped because max_steps was reached before t_end"
     NOT_FINITE = "stopped because a value is not finite: take a smaller dt, or an adaptive stepper"
-    STEP_UNDERFLOW = "stopped because the step fell below rounding of the time: the problem is singular or tol too small"
+    STEP_UNDERFLOW = (
+        "stopped because the step fell below rounding of the time: the problem is singular or tol too small"
+    )
     SOLVER_FAILED = "stopped because the inner solver did not converge at the smallest step"
     UNDEFINED = "stopped because the flow is not defined at the state reached: look at the last frame"
     NEGATIVE = "stopped because a density turned negative: take a smaller dt, or a positive stepper"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import Array, frozen, vector
-from .errors import InputError, choose
+from wflow.arrays import Array, frozen, vector
+from wflow.errors import InputError, choose
 
 BOUNDARIES = ("no-flux", "periodic", "absorbing")
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from .arrays import Array
-from .errors import InputError
-from .states import Density, Gaussian, Particles, Point
+from wflow.arrays import Array
+from wflow.errors import InputError
+from wflow.states import Density, Gaussian, Particles, Point
 
 
 class Metric(Protocol):
@@ -43,7 +43,8 @@ class Euclidean:
 
 @dataclass(frozen=True)
 class Wasserstein:
-    """∫ q |v|²: a velocity for particles, a flux for densities, Bures' metric for Gaussians, which is flat in (mean | L).
+    """∫ q |v|²: a velocity for particles, a flux for densities, Bures' metric for Gaussians, which is flat in (mean
+    | L).
 
     On clouds and densities the covector handed in is minus the velocity or the rate itself, already divided by the
     weights (Jordan, Kinderlehrer & Otto 1998; Otto 2001).
@@ -74,7 +75,8 @@ class Newton:
                 f"Newton's direction does not descend at {state!r}: the Hessian's smallest eigenvalue is {low:g}; "
                 "take metrics.Euclidean() there"
             )
-        return -np.linalg.solve(matrix, covector)
+        direction: Array = -np.linalg.solve(matrix, covector)
+        return direction
 
     def move(self, state: Any, direction: Array, step: float) -> Any:
         return state.at(state.coordinates + step * direction)

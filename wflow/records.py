@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array
-from .errors import FileError
-from .grid import Grid
-from .states import Density, Gaussian, Particles, Point, kind
-from .store import Reader, Variable
+from wflow.arrays import Array
+from wflow.errors import FileError
+from wflow.grid import Grid
+from wflow.states import Density, Gaussian, Particles, Point, kind
+from wflow.store import Reader, Variable
 
 AXES = ("x", "y", "z")
 
@@ -59,7 +59,12 @@ def describe_grid(grid: Grid | None) -> dict[str, Any] | None:
     if grid is None:
         return None
     sides = [list(pair) for pair in grid.boundary]
-    return {"lower": grid.lower.tolist(), "upper": grid.upper.tolist(), "cells": list(grid.cells), "boundary": sides}
+    return {
+        "lower": grid.lower.tolist(),
+        "upper": grid.upper.tolist(),
+        "cells": list(grid.cells),
+        "boundary": sides,
+    }
 
 
 def rebuild_grid(data: dict[str, Any] | None) -> Grid | None:

@@ -9,10 +9,10 @@ from typing import Any, overload
 
 import numpy as np
 
-from .arrays import Array
-from .errors import FileError, InputError, Status
-from .records import box, describe_grid, form, kind, read_state, rebuild_grid, row
-from .store import Layout, Reader, Variable, Writer
+from wflow.arrays import Array
+from wflow.errors import FileError, InputError, Status
+from wflow.records import box, describe_grid, form, kind, read_state, rebuild_grid, row
+from wflow.store import Layout, Reader, Variable, Writer
 
 JSON_ATTRIBUTES = ("arguments", "grid", "versions")
 STATE_VARIABLES = ("density", "position", "mean", "covariance", "velocity")
@@ -43,9 +43,9 @@ class FileStates(Sequence[Any]):
 class Result:
     """A run: `times` `(T,)`, `states`, `diagnostics` at the frames, `steps` at every accepted step, `status`, `info`.
 
-    `diagnostics` holds arrays `(T,)` — `energy`, `dissipation`, `mass`, `minimum`, … — where they mean something; `steps`
-    holds `time`, `dt`, `energy`, `error`, `rejections` and what the stepper counts. `info` says what made it. `target` is
-    the target density at the cells of a grid, if there is one.
+    `diagnostics` holds arrays `(T,)` — `energy`, `dissipation`, `mass`, `minimum`, … — where they mean something;
+    `steps` holds `time`, `dt`, `energy`, `error`, `rejections` and what the stepper counts. `info` says what made
+    it. `target` is the target density at the cells of a grid, if there is one.
     """
 
     times: Array
@@ -142,7 +142,9 @@ def load(path: str | Path, live: bool = False) -> Result:
     Raises `FileError` for a file that is damaged or not of this package. Reading runs no code from the file.
     """
     reader = Reader(path, live=live)
-    info = {k: v for k, v in reader.attributes.items() if k not in ("status", "committed", "committed_steps", "storage")}
+    info = {
+        k: v for k, v in reader.attributes.items() if k not in ("status", "committed", "committed_steps", "storage")
+    }
     info.pop("wflow_schema", None)
     try:
         info |= {name: json.loads(info[name]) for name in JSON_ATTRIBUTES if name in info}

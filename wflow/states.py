@@ -7,11 +7,11 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import Array, floats, frozen, generator, probabilities, vector
-from .arrays import positions as checked_positions
-from .errors import InputError
-from .grid import Grid
-from .targets import Gaussian, Target
+from wflow.arrays import Array, floats, frozen, generator, probabilities, vector
+from wflow.arrays import positions as checked_positions
+from wflow.errors import InputError
+from wflow.grid import Grid
+from wflow.targets import Gaussian, Target
 
 
 @runtime_checkable
@@ -40,8 +40,8 @@ def _fields(instance: Any, **values: Any) -> Any:
 class Density:
     """A density on a grid: `values` are cell averages in the shape of the cells.
 
-    `values` is such an array, or a callable `(n, d) -> (n,)` or a target, taken at the cell centres; it is scaled to mass 1
-    unless `normalize=False`.
+    `values` is such an array, or a callable `(n, d) -> (n,)` or a target, taken at the cell centres; it is scaled to
+    mass 1 unless `normalize=False`.
 
     >>> q = Density(Grid(-6.0, 6.0, 60), Gaussian(0.5, 1.0))
     >>> round(q.mass, 12), round(float(q.mean[0]), 6)
@@ -120,8 +120,8 @@ def _cell_values(grid: Grid, values: Any) -> Array:
 class Particles:
     """A weighted cloud: `positions` `(n, d)`, `weights` `(n,)` scaled to sum 1, equal where None.
 
-    `domain` is a Grid whose box holds the cloud: at its no-flux sides particles are reflected, at periodic ones they come
-    back at the other end. Its cells play no part.
+    `domain` is a Grid whose box holds the cloud: at its no-flux sides particles are reflected, at periodic ones they
+    come back at the other end. Its cells play no part.
     """
 
     positions: Array
@@ -173,13 +173,14 @@ def _check_domain(domain: Any, points: Array) -> None:
         raise InputError(f"the domain has dimension {domain.dim}, the particles {points.shape[1]}")
     if any("absorbing" in pair for pair in domain.boundary):
         raise InputError("particles need no-flux or periodic sides; an absorbing side would change their number")
-    outside = np.count_nonzero(~domain.contains(points))
+    outside = len(points) - np.count_nonzero(domain.contains(points))
     if outside:
         raise InputError(f"{outside} particle(s) lie outside the domain {domain!r}; move them in or enlarge it")
 
 
 def into_box(domain: Grid, x: Array) -> Array:
-    """Positions folded into the box: reflected at no-flux sides, wrapped at periodic ones; inside ones are untouched."""
+    """Positions folded into the box: reflected at no-flux sides, wrapped at periodic ones; inside ones are
+    untouched."""
     if np.all(domain.contains(x)):
         return x
     y = x.copy()

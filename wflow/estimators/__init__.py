@@ -1,4 +1,5 @@
-"""Samples to density and score, arrays only: bandwidth rules, exact and mesh kernel sums, fitted Gaussians."""
+"""Samples to density and score, arrays only: bandwidth rules, exact and mesh kernel sums, fitted
+Gaussians."""
 
 from wflow.estimators.bandwidth import RULES, bandwidths
 from wflow.estimators.box import Box

@@ -41,9 +41,7 @@ def check_bandwidth(bandwidth: ArrayLike, d: int) -> Array:
     try:
         width = np.asarray(bandwidth, dtype=float)
     except (TypeError, ValueError):
-        raise InputError(
-            f"a bandwidth is a number, {d} numbers or one of {RULES}, got {bandwidth!r}"
-        ) from None
+        raise InputError(f"a bandwidth is a number, {d} numbers or one of {RULES}, got {bandwidth!r}") from None
     if width.shape not in ((), (1,), (d,)):
         raise InputError(f"a bandwidth is one number or one per axis ({d}), got the shape {width.shape}")
     if not np.all(np.isfinite(width) & (width > 0)):
@@ -77,15 +75,11 @@ def rule_bandwidth(samples: Array, weights: Array, rule: str) -> Array:
     d = samples.shape[1]
     squares, mean, variance = sums.moments(samples, weights)
     if squares > 1 - 1e-12:
-        raise InputError(
-            f"the bandwidth rule {rule!r} needs two samples with weight, found one; give a number"
-        )
+        raise InputError(f"the bandwidth rule {rule!r} needs two samples with weight, found one; give a number")
     deviation = np.sqrt(variance / (1 - squares))
     flat = np.flatnonzero(deviation <= TINY * np.abs(mean))
     if len(flat):
-        raise InputError(
-            f"all samples coincide on axis {flat[0]}, so {rule!r} gives no bandwidth there; give a number"
-        )
+        raise InputError(f"all samples coincide on axis {flat[0]}, so {rule!r} gives no bandwidth there; give a number")
     if rule != "isj":
         return deviation * FACTORS[rule](1 / squares, d)
     found = [isj_bandwidth(samples[:, k], weights) for k in range(d)]

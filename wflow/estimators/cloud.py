@@ -21,9 +21,7 @@ class Estimate:
     score: Array
 
 
-def check_positions(
-    positions: ArrayLike, box: Box | None = None, what: str = "samples"
-) -> tuple[Array, Array]:
+def check_positions(positions: ArrayLike, box: Box | None = None, what: str = "samples") -> tuple[Array, Array]:
     """Positions as contiguous float64 (n, d), and their smallest and largest coordinates (2, d).
 
     Raises `InputError` unless they are finite, at least one, and within the box.
@@ -34,9 +32,7 @@ def check_positions(
     extent = sums.bounds(positions)
     if not np.all(np.isfinite(extent)):
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
-        raise InputError(
-            f"{what} must be finite: {len(bad)} rows are not, row {bad[0]} is {positions[bad[0]]}"
-        )
+        raise InputError(f"{what} must be finite: {len(bad)} rows are not, row {bad[0]} is {positions[bad[0]]}")
     if box is None:
         return positions, extent
     if positions.shape[1] != len(box.lower):
@@ -49,7 +45,8 @@ def check_positions(
 
 
 def check_weights(weights: ArrayLike | None, n: int) -> Array:
-    """Weights (n,) >= 0 scaled to sum 1, as they are where the sum is 1 to rounding; None for equal weights."""
+    """Weights (n,) >= 0 scaled to sum 1, as they are where the sum is 1 to rounding; None for equal
+    weights."""
     if weights is None:
         return np.full(n, 1.0 / n)
     weights = np.ascontiguousarray(weights, dtype=float)
@@ -57,7 +54,5 @@ def check_weights(weights: ArrayLike | None, n: int) -> Array:
         raise InputError(f"weights need one number per sample, shape ({n},), got {weights.shape}")
     total = weights.sum()
     if not (weights.min() >= 0 and 0 < total < np.inf):
-        raise InputError(
-            f"weights must be finite, none negative and some positive; the least is {weights.min()}, the sum {total}"
-        )
+        raise InputError(f"weights must be finite, none negative and some positive; least {weights.min()}, sum {total}")
     return weights if abs(total - 1.0) < ROUNDING else weights / total

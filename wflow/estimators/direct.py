@@ -13,8 +13,12 @@ ZERO_WEIGHT = -1e300  # a finite stand-in for log 0
 
 
 def direct_log_density(
-    points, samples, weights, bandwidth, box: Box | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+    points: ArrayLike,
+    samples: ArrayLike,
+    weights: ArrayLike | None,
+    bandwidth: ArrayLike,
+    box: Box | None = None,
+) -> tuple[Array, Array]:
     """Log density (m,) and score (m, d) at points (m, d) of the Gaussian kernel estimate of samples (n, d).
 
     log p(y) = log sum_j w_j N(y; x_j, diag(bandwidth^2)), score = sum_j a_j (x_j - y) / bandwidth^2 with a
@@ -33,9 +37,7 @@ def direct_log_density(
     points, _ = check_positions(points, box, "points")
     samples, extent = check_positions(samples, box)
     if points.shape[1] != samples.shape[1]:
-        raise InputError(
-            f"points and samples need one dimension, got {points.shape[1]} and {samples.shape[1]}"
-        )
+        raise InputError(f"points and samples need one dimension, got {points.shape[1]} and {samples.shape[1]}")
     width = check_bandwidth(bandwidth, samples.shape[1])
     weights = check_weights(weights, len(samples))
     log_weights = np.full(len(samples), ZERO_WEIGHT)

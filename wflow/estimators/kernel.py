@@ -7,7 +7,7 @@ name in `ESTIMATORS`.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,9 +38,7 @@ class Estimator(Protocol):
     def text(self) -> str:
         """How to write this estimator in Python."""
 
-    def __call__(
-        self, positions: ArrayLike, weights: ArrayLike | None = None, box: Box | None = None
-    ) -> Estimate:
+    def __call__(self, positions: ArrayLike, weights: ArrayLike | None = None, box: Box | None = None) -> Estimate:
         """Estimate at positions (n, d) with weights (n,) or None; `InputError` where that cannot be done."""
 
 
@@ -77,9 +75,7 @@ class Kernel:
     def text(self) -> str:
         return repr(self)
 
-    def __call__(
-        self, positions: ArrayLike, weights: ArrayLike | None = None, box: Box | None = None
-    ) -> Estimate:
+    def __call__(self, positions: ArrayLike, weights: ArrayLike | None = None, box: Box | None = None) -> Estimate:
         positions, extent = check_positions(positions, box)
         weights = check_weights(weights, len(positions))
         if isinstance(self.bandwidth, str):
@@ -117,19 +113,16 @@ class GaussianFit:
     def text(self) -> str:
         return repr(self)
 
-    def __call__(
-        self, positions: ArrayLike, weights: ArrayLike | None = None, box: Box | None = None
-    ) -> Estimate:
+    def __call__(self, positions: ArrayLike, weights: ArrayLike | None = None, box: Box | None = None) -> Estimate:
         positions, _ = check_positions(positions, box)
         weights = check_weights(weights, len(positions))
         n, d = positions.shape
         squares, mean, _ = sums.moments(positions, weights)
         delta = positions - mean
-        covariance = sums.second_moments(delta, weights) / max(1 - squares, np.finfo(float).tiny)
+        # Without BLAS, whose bits may depend on its threads.
+        covariance = np.einsum("i,ij,ik->jk", weights, delta, delta) / max(1 - squares, np.finfo(float).tiny)
         if np.linalg.matrix_rank(covariance, hermitian=True) < d:
-            raise InputError(
-                f"the covariance of {n} samples in {d} dimensions is singular; add samples or noise"
-            )
+            raise InputError(f"the covariance of {n} samples in {d} dimensions is singular; add samples or noise")
         factor = cho_factor(covariance, lower=True)
         score = -cho_solve(factor, delta.T).T
         log_norm = np.log(np.diag(factor[0])).sum() + 0.5 * d * np.log(2 * np.pi)
@@ -139,7 +132,7 @@ class GaussianFit:
 ESTIMATORS = (Kernel, GaussianFit)
 
 
-def as_estimator(given: object) -> Estimator:
+def as_estimator(given: Estimator | str | ArrayLike | None) -> Estimator:
     """An estimator from None (`Kernel()`), a bandwidth (a number, one per axis or a rule), or an estimator
     itself.
 
@@ -149,9 +142,7 @@ def as_estimator(given: object) -> Estimator:
     if given is None:
         return Kernel()
     if isinstance(given, type):
-        raise InputError(
-            f"an estimator is an object, got the class {given.__name__}; write {given.__name__}()"
-        )
+        raise InputError(f"an estimator is an object, got the class {given.__name__}; write {given.__name__}()")
     if callable(given):
         return given
-    return Kernel(bandwidth=given)
+    return Kernel(bandwidth=cast("str | float | tuple[float, ...]", given))

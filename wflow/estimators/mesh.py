@@ -1,4 +1,5 @@
-"""Kernel density estimate by a particle mesh: spread with B-splines, convolve by FFT, interpolate back; O(n + cells).
+"""Kernel density estimate by a particle mesh: spread with B-splines, convolve by FFT, interpolate back; O(n +
+cells).
 
 The way of particle-mesh Ewald sums (Essmann et al. 1995; Hockney and Eastwood 1988, chapter 8). Spreading and
 interpolation use one spline, so the discrete kernel K(x_i, x_j) is symmetric and the gradient is its exact
@@ -16,7 +17,7 @@ from wflow.estimators.bandwidth import check_bandwidth
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Array, check_positions, check_weights
 from wflow.estimators.plan import Mesh, plan_mesh
-from wflow.kernels import splines
+from wflow.kernels import splines, sums
 
 FAR = 9.0  # bandwidths: points farther than this outside the samples get the floor
 POINT_FLOOR = 1e-12
@@ -106,19 +107,19 @@ def mesh_estimate(
 ) -> tuple[Array, Array]:
     """Density (n,) and its gradient (n, d) of the Gaussian kernel estimate, at the particles or at points.
 
-    positions (n, d), d <= 3; weights (n,) or None, scaled to sum 1; bandwidth a number or (d,). The self term is
-    included. By default the transform of the splines is divided out; with `positive` the Gaussian is narrowed
-    instead, so that the kernel has the right variance and the density is positive.
+    positions (n, d), d <= 3; weights (n,) or None, scaled to sum 1; bandwidth a number or (d,). The self term
+    is included. By default the transform of the splines is divided out; with `positive` the Gaussian is
+    narrowed instead, so that the kernel has the right variance and the density is positive.
 
-    Largest relative error of the density, and rms error of the score times the bandwidth, at the particles of a
-    2-D standard normal with n = 2e4, bandwidth n^(-1/8), ratio 3: order 4: 2e-4 and 5e-5; order 6: 4e-6 and
+    Largest relative error of the density, and rms error of the score times the bandwidth, at the particles of
+    a 2-D standard normal with n = 2e4, bandwidth n^(-1/8), ratio 3: order 4: 2e-4 and 5e-5; order 6: 4e-6 and
     8e-7; positive, order 4: 4e-4 and 5e-5. In 3-D about twice the first and four times the second.
 
     Between walls and around a ring all images are counted, at any bandwidth. At the particles the density is
-    raised to its self term w_i K(0), below which only an error of the mesh can bring it; at `points`, and with
-    `positive`, to 1e-12 K(0), K(0) = 1 / prod(sqrt(2 pi) bandwidth). Far from all samples the error is that of
-    rounding, 1e-16 of the largest density, and points farther than 9 bandwidths outside the samples get the floor
-    and gradient 0: there ask `direct_log_density`. Bits do not depend on the number of threads.
+    raised to its self term w_i K(0), below which only an error of the mesh can bring it; at `points`, and
+    with `positive`, to 1e-12 K(0), K(0) = 1 / prod(sqrt(2 pi) bandwidth). Far from all samples the error is
+    that of rounding, 1e-16 of the largest density, and points farther than 9 bandwidths outside the samples
+    get the floor and gradient 0: there ask `direct_log_density`. Bits do not depend on the number of threads.
     Raises `InputError`.
 
     >>> density, gradient = mesh_estimate([[0.0], [1.0]], None, 1.0, order=6)
@@ -131,9 +132,7 @@ def mesh_estimate(
     if points is not None:
         points, _ = check_positions(points, box, "points")
         if points.shape[1] != positions.shape[1]:
-            raise InputError(
-                f"points and positions need one dimension, got {points.shape[1]} and {positions.shape[1]}"
-            )
+            raise InputError(f"points and positions need one dimension, got {points.shape[1]} and {positions.shape[1]}")
         near, extent = _near(points, extent, FAR * width, box)
         mesh = plan_mesh(extent, width, box, order, ratio, positive)
         return _at_points(mesh, positions, weights, points, near, POINT_FLOOR * kernel_peak(width))
@@ -146,9 +145,11 @@ def at_particles(
 ) -> tuple[Array, Array]:
     """As `mesh_estimate` at the particles, for what has been checked, on a planned mesh."""
     density, gradient = convolve(mesh, positions, weights)
-    peak = kernel_peak(width)
-    floor = POINT_FLOOR * peak if positive else weights * peak
-    return np.maximum(density, floor, out=density), gradient
+    if positive:
+        np.maximum(density, POINT_FLOOR * kernel_peak(width), out=density)
+    else:
+        sums.raise_to(density, weights, kernel_peak(width))
+    return density, gradient
 
 
 def kernel_peak(width: Array) -> float:

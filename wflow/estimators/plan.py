@@ -90,9 +90,7 @@ def _counts(extent: Array, step: Array, box: Box | None, order: int, ratio: floa
     return np.maximum(np.ceil((box.upper - box.lower) / step), 2 * order)
 
 
-def mesh_cells(
-    extent: Array, bandwidth: Array, box: Box | None = None, order: int = 4, ratio: float = 3.0
-) -> float:
+def mesh_cells(extent: Array, bandwidth: Array, box: Box | None = None, order: int = 4, ratio: float = 3.0) -> float:
     """About how many cells `plan_mesh` would take."""
     return float(np.prod(_counts(extent, bandwidth / ratio, box, order, ratio)))
 
@@ -110,20 +108,20 @@ def _check_options(d: int, order: int, ratio: float, positive: bool) -> None:
 def _check_size(extent: Array, bandwidth: Array, step: Array, count: Array, box: Box | None) -> None:
     outermost = np.abs(extent if box is None else [box.lower, box.upper]).max(axis=0)
     if np.any(outermost > FARTHEST * step):
-        raise InputError(
-            f"coordinates of {outermost} cannot resolve a bandwidth of {bandwidth}; move the origin"
-        )
+        raise InputError(f"coordinates of {outermost} cannot resolve a bandwidth of {bandwidth}; move the origin")
     if np.prod(count) > MAX_CELLS:
         raise InputError(
-            f"the mesh would have {np.prod(count):.3g} cells, more than {MAX_CELLS}: the bandwidth {bandwidth} is "
-            'small against the extent of the samples; take method="direct" or a larger bandwidth'
+            f"the mesh would have {np.prod(count):.3g} cells, more than {MAX_CELLS}: "
+            f"the bandwidth {bandwidth} is small "
+            'against the extent of the samples; take method="direct" or a larger bandwidth'
         )
 
 
 def _transform(
     cells: int, spacing: float, bandwidth: float, order: int, positive: bool, mirrored: bool, halved: bool
 ) -> Array:
-    """Fourier factor of one axis over h: the Gaussian, with the two splines divided out or their variance off."""
+    """Fourier factor of one axis over h: the Gaussian, with the two splines divided out or their variance
+    off."""
     if mirrored:
         cycles = np.arange(cells) / (2 * cells)
     else:

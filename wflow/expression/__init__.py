@@ -42,9 +42,7 @@ def as_field(V: Any, grad: Callable | None = None, hess: Callable | None = None)
     """
     if isinstance(V, Field | str | Real | np.ndarray):
         if grad is not None or hess is not None:
-            raise InputError(
-                "grad and hess go with a function; text and fields are differentiated as they are"
-            )
+            raise InputError("grad and hess go with a function; text and fields are differentiated as they are")
         if isinstance(V, Field):
             return V
         return Expression(V if isinstance(V, str) else _number(V))

@@ -107,9 +107,7 @@ class Expression:
         if dim < self.dim:
             axis = self.dim - 1
             name = "xyz"[axis] if axis < 3 else f"x{axis}"
-            raise InputError(
-                f"expression {self.text!r} uses {name}, so it needs dimension {axis + 1}, got {dim}"
-            )
+            raise InputError(f"expression {self.text!r} uses {name}, so it needs dimension {axis + 1}, got {dim}")
 
     def value(self, x: np.ndarray, t: float = 0.0) -> np.ndarray:
         """V at each position: (n,)."""

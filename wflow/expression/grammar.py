@@ -62,9 +62,7 @@ def _syntax_tree(text: str) -> ast.expr:
         raise InputError("an expression is empty; write for example 'x**2'")
     stray = re.search(r"[^\w\s.+\-*/(),^%<>=!&|~@:\[\]{}'\"]", text, re.ASCII)
     if stray:
-        raise InputError(
-            f"expression {_short(text)!r} has the character {stray[0]!r}, which has no meaning here"
-        )
+        raise InputError(f"expression {_short(text)!r} has the character {stray[0]!r}, which has no meaning here")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -105,9 +103,7 @@ class _Reader:
 
     def refuse(self, node: ast.AST, why: str = "") -> InputError:
         part = ast.get_source_segment(self.text.strip(), node) or type(node).__name__
-        why = why or _HINTS.get(
-            type(getattr(node, "op", node)), "it knows + - * / ** and elementary functions"
-        )
+        why = why or _HINTS.get(type(getattr(node, "op", node)), "it knows + - * / ** and elementary functions")
         return InputError(f"expression {_short(self.text)!r} has {_short(part)!r}: {why}")
 
     def number(self, node: ast.Constant) -> Rational:
@@ -162,9 +158,7 @@ class _Reader:
             raise self.refuse(node, f"exponents may not exceed {MAX_EXPONENT} in size")
         fractional = not exponent.is_Integer
         if base.is_Rational and ((base < 0 and fractional) or (base == 0 and (fractional or exponent < 0))):
-            raise self.refuse(
-                node, "such a power of a number that is not positive is not a finite real number"
-            )
+            raise self.refuse(node, "such a power of a number that is not positive is not a finite real number")
         if exponent.is_Integer:
             return self.integer_power(node, base, exponent)
         if base.is_Rational and exponent.is_Rational:

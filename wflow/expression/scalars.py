@@ -75,9 +75,7 @@ def _source(text: str, variable: str) -> str:
     for _ in _ORDERS[1:]:
         derivatives += partials(derivatives[-1], ["q"])
     pairs = zip(_ORDERS, derivatives, strict=True)
-    return "\n\n".join(
-        function_source(order, ["q"], [derivative], scalar=True) for order, derivative in pairs
-    )
+    return "\n\n".join(function_source(order, ["q"], [derivative], scalar=True) for order, derivative in pairs)
 
 
 @lru_cache(maxsize=128)

@@ -26,8 +26,13 @@ def undistributed():
 
 def partials(expression: sympy.Expr, names: Sequence[str]) -> list[sympy.Expr]:
     """The first derivatives by the named symbols."""
+    slopes: dict[str, list[sympy.Expr]] = {name: [] for name in names}
     with undistributed():
-        return [expression.diff(sympy.Symbol(name)) for name in names]
+        # Term by term, each by its own variables only: a sum over many axes costs what its terms cost.
+        for term in sympy.Add.make_args(expression):
+            for symbol in term.free_symbols & {sympy.Symbol(name) for name in names}:
+                slopes[symbol.name].append(term.diff(symbol))
+        return [sympy.Add(*slopes[name]) for name in names]
 
 
 def function_source(name: str, arguments: Sequence[str], results: Sequence[sympy.Expr], scalar: bool) -> str:

@@ -76,7 +76,5 @@ class VectorCallback:
         """b at positions (n, d): (n, d)."""
         x = np.asarray(x, dtype=np.float64)
         if x.ndim != 2 or x.shape[1] != self.dim:
-            raise InputError(
-                f"positions of a field in {self.dim} dimensions must be (n, {self.dim}), got {x.shape}"
-            )
+            raise InputError(f"positions of a field in {self.dim} dimensions must be (n, {self.dim}), got {x.shape}")
         return answer(self.function, x, t, x.shape, f"drift {self.text}")

@@ -13,25 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import InputError
-from ..estimators import Box, as_estimator
-from ..expression import as_vector_field
-from ..functionals import Functional
-from ..grid import Grid
-from ..linalg.quadrature import gauss_hermite
-from ..metrics import as_metric
-from ..states import Density, Gaussian, Particles, Point
-from ..targets import Target, Uniform
-from .density import DensityFlow
-from .gaussian import GaussianFlow
-from .particles import ParticleFlow
-from .point import PointFlow
-from .protocol import Facts, Flow, Solve
-from .reference import reference
-from .terms import Terms, sort_terms
-from .transport import Drift
-from .variation import Variation
+from wflow.arrays import Array
+from wflow.errors import InputError
+from wflow.estimators import Box, as_estimator
+from wflow.expression import as_vector_field
+from wflow.flows.density import DensityFlow
+from wflow.flows.gaussian import GaussianFlow
+from wflow.flows.particles import ParticleFlow
+from wflow.flows.point import PointFlow
+from wflow.flows.protocol import Facts, Flow, Solve
+from wflow.flows.reference import reference
+from wflow.flows.terms import Terms, sort_terms
+from wflow.flows.transport import Drift
+from wflow.flows.variation import Variation
+from wflow.functionals import Functional
+from wflow.grid import Grid
+from wflow.linalg.quadrature import gauss_hermite
+from wflow.metrics import as_metric
+from wflow.states import Density, Gaussian, Particles, Point
+from wflow.targets import Target, Uniform
 
 FLOWS = (DensityFlow, GaussianFlow, ParticleFlow, PointFlow)
 
@@ -70,8 +70,8 @@ def make_flow(
 def energy(functional: Functional, state: Any, estimator: Any = None) -> float:
     """F at a state, a float; inf where it is infinite.
 
-    On a density the discrete energy that its flow descends; on particles the plug-in value of `estimator`; on a Gaussian by
-    quadrature.
+    On a density the discrete energy that its flow descends; on particles the plug-in value of `estimator`; on a
+    Gaussian by quadrature.
 
     >>> from wflow.functionals import Potential
     >>> energy(Potential("x**2 / 2"), Point([3.0]))

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..arrays import Array
-from ..grid import Grid
+from wflow.arrays import Array
+from wflow.grid import Grid
 
 
 def padded(grid: Grid, array: Array) -> Array:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from ..arrays import Array
-from ..expression import Field
-from ..grid import Grid
+from wflow.arrays import Array
+from wflow.expression import Field
+from wflow.grid import Grid
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """A functional on a density on a grid: finite volumes.
 
-Density terms that form one filtration equation take its two-point flux (`reference.py`); every other functional takes the
-upwind flux of -∇ξ with ξ = δF/δq at the cells, which is at rest exactly where ξ is constant; a prescribed drift adds its own
-upwind flux (`transport.py`).
+Density terms that form one filtration equation take its two-point flux (`reference.py`); every other functional
+takes the upwind flux of -∇ξ with ξ = δF/δq at the cells, which is at rest exactly where ξ is constant; a prescribed
+drift adds its own upwind flux (`transport.py`).
 """
 
 from collections.abc import Callable
@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import InputError
-from ..linalg.cg import solve
-from ..linalg.krylov import directional, newton_krylov
-from ..metrics import Metric
-from ..states import Density
-from .boxes import kernel_faces, padded, wraps
-from .filtration import linear_step, newton_step, operator, stiffness_product
-from .protocol import Facts, Solve
-from .reference import Reference, Weights
-from .terms import Terms
-from .transport import Drift, descent_velocities, upwind_rate
-from .variation import TINY, Variation
+from wflow.arrays import Array
+from wflow.errors import InputError
+from wflow.flows.boxes import kernel_faces, mean_on_faces, padded, wraps
+from wflow.flows.filtration import linear_step, newton_step, operator, stiffness_product
+from wflow.flows.protocol import Facts, Solve
+from wflow.flows.reference import Reference, Weights
+from wflow.flows.terms import Terms
+from wflow.flows.transport import Drift, descent_velocities, upwind_rate
+from wflow.flows.variation import TINY, Variation
+from wflow.linalg.cg import solve
+from wflow.linalg.krylov import directional, newton_krylov
+from wflow.metrics import Metric
+from wflow.states import Density
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,21 @@
 """The implicit step of ∂q/∂t = ∇·(p ∇Φ(q/p)): p u + s A Φ(u) = b for u, by Newton.
 
-With δw = Φ'(u) δu every Newton system is (p/Φ' + s A) δw = r: symmetric positive definite whatever Φ, A constant in time.
-What differs is where the update is made: in w = Φ(u) where Φ is steep at vacuum — there Ψ = Φ⁻¹ is convex and A an M-matrix,
-so that Newton converges monotonically from any start (Ortega & Rheinboldt 1970, 13.3) — and in u elsewhere, where
-δu = (r - s A δw)/p needs no division by Φ' and passes through u = 0.
+With δw = Φ'(u) δu every Newton system is (p/Φ' + s A) δw = r: symmetric positive definite whatever Φ, A constant in
+time. What differs is where the update is made: in w = Φ(u) where Φ is steep at vacuum — there Ψ = Φ⁻¹ is convex and
+A an M-matrix, so that Newton converges monotonically from any start (Ortega & Rheinboldt 1970, 13.3) — and in u
+elsewhere, where δu = (r - s A δw)/p needs no division by Φ' and passes through u = 0.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Array
-from ..functionals import Generator
-from ..kernels import stencil
-from ..linalg.cg import solve
-from ..linalg.multigrid import Operator
-from .reference import Weights
+from wflow.arrays import Array
+from wflow.flows.reference import Weights
+from wflow.functionals import Generator
+from wflow.kernels import stencil
+from wflow.linalg.cg import solve
+from wflow.linalg.multigrid import Operator
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def linear_step(weights: Weights, factor: float, base: Array, scale: float, star
 def _conserved(weights: Weights, q: Array, base: Array, rtol: float) -> Array:
     """Remove what the solver's residual did to sign and mass: both changes are within its tolerance.
 
-    A larger negative part stays, for the stepper to see; with absorbing sides, which let mass out, mass is not restored.
+    A larger negative part stays, for the stepper to see; with absorbing sides, which let mass out, mass is not
+    restored.
     """
     if -np.minimum(q, 0.0).sum() > rtol * np.abs(base).sum():
         return q
@@ -67,7 +68,13 @@ def leaks(weights: Weights) -> bool:
 
 
 def newton_step(
-    generator: Generator, weights: Weights, base: Array, scale: float, start: Array, rtol: float, most: int = 60
+    generator: Generator,
+    weights: Weights,
+    base: Array,
+    scale: float,
+    start: Array,
+    rtol: float,
+    most: int = 60,
 ) -> Filtered:
     """The nonlinear step; converged when the L1 residual is below rtol times the mass."""
     p, held = weights.cells, weights.cells > 0.0
@@ -103,9 +110,17 @@ def _vacuum_pressure(generator: Generator) -> float:
 
 
 def _update(
-    generator: Generator, weights: Weights, u: Array, w: Array, step: Array, residual: Array, scale: float, shift: float
+    generator: Generator,
+    weights: Weights,
+    u: Array,
+    w: Array,
+    step: Array,
+    residual: Array,
+    scale: float,
+    shift: float,
 ) -> Array:
-    """The next u: in w where Φ is steep, kept inside the range of Φ; in u elsewhere, at least a tenth of the old one."""
+    """The next u: in w where Φ is steep, kept inside the range of Φ; in u elsewhere, at least a tenth of the old
+    one."""
     held = weights.cells > 0.0
     if generator.steep:
         low, high = generator.pressure(np.array([0.0, np.inf])) - shift

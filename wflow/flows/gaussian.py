@@ -1,12 +1,13 @@
 """A functional on the Gaussian family: variational inference by Gaussian flows.
 
-Every functional is an expectation over z ~ N(0, I) with x = m + L z, taken by one fixed quadrature, so that the gradient
-in (m | L) below is that of the discrete energy to rounding:
+Every functional is an expectation over z ~ N(0, I) with x = m + L z, taken by one fixed quadrature, so that the
+gradient in (m | L) below is that of the discrete energy to rounding:
 
     ∫ V q = E V(x),   ½∬ W q q = ½ E W(√2 L z),   ∫ p φ(q/p) = E e(log u),  e(ℓ) = φ(e^ℓ)/e^ℓ,
     log u = log q - log p,   log q(x) = -|z|²/2 - log|det L| - (d/2) log 2π.
 
-In (m | L) the Bures–Wasserstein metric is the flat one: the flow is minus this gradient (Lambert et al., NeurIPS 2022).
+In (m | L) the Bures–Wasserstein metric is the flat one: the flow is minus this gradient (Lambert et al., NeurIPS
+2022).
 """
 
 from dataclasses import dataclass
@@ -14,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import InputError
-from ..linalg.krylov import directional, newton_krylov, solve_linear
-from ..linalg.proximal import Objective, proximal_rows
-from ..metrics import Metric, Wasserstein
-from ..targets import Gaussian
-from .point import mixed_rms
-from .protocol import Facts, Solve
-from .terms import Terms, per_mass, per_mass_slope
+from wflow.arrays import Array
+from wflow.errors import InputError
+from wflow.flows.point import mixed_rms
+from wflow.flows.protocol import Facts, Solve
+from wflow.flows.terms import Terms, per_mass, per_mass_slope
+from wflow.linalg.krylov import directional, newton_krylov, solve_linear
+from wflow.linalg.proximal import Objective, proximal_rows
+from wflow.metrics import Metric, Wasserstein
+from wflow.targets import Gaussian
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..arrays import Array
-from ..estimators import Box
-from ..expression import Field
+from wflow.arrays import Array
+from wflow.estimators import Box
+from wflow.expression import Field
 
 BLOCK = 1 << 20
 

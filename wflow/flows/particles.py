@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import InputError
-from ..estimators import Box, Estimate
-from ..linalg.krylov import directional, newton_krylov, solve_linear
-from ..linalg.proximal import proximal_rows
-from ..metrics import Metric
-from ..states import Particles
-from .pairs import mean_force, mean_value
-from .point import mixed_rms, potential_objective
-from .protocol import Facts, Solve
-from .terms import Terms, diffusivity, per_mass
+from wflow.arrays import Array
+from wflow.errors import InputError
+from wflow.estimators import Box, Estimate
+from wflow.flows.pairs import mean_force, mean_value
+from wflow.flows.point import mixed_rms, potential_objective
+from wflow.flows.protocol import Facts, Solve
+from wflow.flows.terms import Terms, diffusivity, per_mass
+from wflow.linalg.krylov import directional, newton_krylov, solve_linear
+from wflow.linalg.proximal import proximal_rows
+from wflow.metrics import Metric
+from wflow.states import Particles
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import InputError
-from ..linalg.krylov import directional, newton_krylov, solve_linear
-from ..linalg.proximal import Objective, proximal_rows
-from ..metrics import Euclidean, Metric, Wasserstein
-from ..states import Point
-from .protocol import Facts, Solve
-from .terms import Fields
+from wflow.arrays import Array
+from wflow.errors import InputError
+from wflow.flows.protocol import Facts, Solve
+from wflow.flows.terms import Fields
+from wflow.linalg.krylov import directional, newton_krylov, solve_linear
+from wflow.linalg.proximal import Objective, proximal_rows
+from wflow.metrics import Euclidean, Metric, Wasserstein
+from wflow.states import Point
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,11 @@ class PointFlow:
             y, count, good = proximal_rows(rows, guess.x[None], base[None], scale, self.rtol)
             return Solve(guess.at(y[0]), count, 0, good)
         root = newton_krylov(
-            lambda x: self.rate(time, guess.at(x)), guess.x, base, scale, lambda r: self.error(guess, r) <= self.rtol
+            lambda x: self.rate(time, guess.at(x)),
+            guess.x,
+            base,
+            scale,
+            lambda r: self.error(guess, r) <= self.rtol,
         )
         return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
 
@@ -96,7 +100,9 @@ class PointFlow:
 def potential_objective(potential: Fields, time: float) -> Objective:
     """A potential at one time, as the proximal solver takes it."""
     return Objective(
-        lambda x: potential.value(x, time), lambda x: potential.gradient(x, time), lambda x: potential.hessian(x, time)
+        lambda x: potential.value(x, time),
+        lambda x: potential.gradient(x, time),
+        lambda x: potential.hessian(x, time),
     )
 
 

@@ -1,23 +1,24 @@
 """The one protocol between flows and steppers.
 
-A flow is a functional and a metric put on a state: coordinates x move by dx/dt = rate(t, x), and for the noisy form by
-dx = drift dt + sqrt(2 temperature) dW. Steppers know a flow only through these methods.
+A flow is a functional and a metric put on a state: coordinates x move by dx/dt = rate(t, x), and for the noisy form
+by dx = drift dt + sqrt(2 temperature) dW. Steppers know a flow only through these methods.
 """
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..arrays import Array
+from wflow.arrays import Array
 
 
 @dataclass(frozen=True)
 class Facts:
     """What may be relied on.
 
-    `per_time`: the error of a density is an L1 error allowed per unit of time; elsewhere it is an RMS error per step.
-    `decays`: the energy never rises under a monotone stepper. `signed`: coordinates may be negative. `stiff`: explicit
-    steps are limited by stability. `transport`: no diffusion, a flux of given or frozen velocity. `metered`: the energy
-    is cheap enough for every step. `balanced`: dF/dt = -dissipation holds. `noisy`: there is a Langevin form.
+    `per_time`: the error of a density is an L1 error allowed per unit of time; elsewhere it is an RMS error per
+    step. `decays`: the energy never rises under a monotone stepper. `signed`: coordinates may be negative. `stiff`:
+    explicit steps are limited by stability. `transport`: no diffusion, a flux of given or frozen velocity.
+    `metered`: the energy is cheap enough for every step. `balanced`: dF/dt = -dissipation holds. `noisy`: there is a
+    Langevin form.
     """
 
     per_time: bool = False

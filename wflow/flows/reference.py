@@ -1,8 +1,8 @@
 """The density part of a flow on a grid as one filtration equation, ∂q/∂t = ∇·(p ∇Φ(u)), u = q/p.
 
-Two-point flux with p at the cell centre in the cell and p at the face centre on the face: conserves mass, keeps u = const
-to the last bit, and decreases ∫ p φ(u) for every convex φ. Entropy plus potentials and interactions, and sums of reverse
-KL divergences, are ε times the reverse KL divergence to p ∝ exp((Σ cₖ log pₖ - V - W * q)/ε).
+Two-point flux with p at the cell centre in the cell and p at the face centre on the face: conserves mass, keeps u =
+const to the last bit, and decreases ∫ p φ(u) for every convex φ. Entropy plus potentials and interactions, and sums
+of reverse KL divergences, are ε times the reverse KL divergence to p ∝ exp((Σ cₖ log pₖ - V - W * q)/ε).
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import InputError
-from ..functionals import Generator
-from ..functionals.powers import Weighted
-from ..grid import Grid
-from .boxes import face_factors, kernel_faces, on_faces, padded, wraps
-from .convolution import Convolution, convolution
-from .terms import Terms
+from wflow.arrays import Array
+from wflow.errors import InputError
+from wflow.flows.boxes import face_factors, kernel_faces, on_faces, padded, wraps
+from wflow.flows.convolution import Convolution, convolution
+from wflow.flows.terms import Terms
+from wflow.functionals import Generator
+from wflow.functionals.powers import Weighted
+from wflow.grid import Grid
 
 # Weights below exp(-690) of the largest are held there: float64 ends at exp(-708), and sums of them must still add up.
 LOWEST = -690.0
@@ -35,7 +35,8 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Φ and log p; `fields` are what log p owes to the time, `convolutions` what it owes to q (cells first, then faces)."""
+    """Φ and log p; `fields` are what log p owes to the time, `convolutions` what it owes to q (cells first, then
+    faces)."""
 
     grid: Grid
     generator: Generator
@@ -112,7 +113,7 @@ def reference(grid: Grid, terms: Terms, mass: float) -> Reference | None:
     top = float(cells.max())
     fixed = exponentiate(grid, cells, faces)
     scale = np.exp(top)
-    fixed = Weights(fixed.cells * scale, tuple(k * scale for k in fixed.faces), fixed.wraps)  # type: ignore[arg-type]
+    fixed = Weights(fixed.cells * scale, tuple(k * scale for k in fixed.faces), fixed.wraps)
     return Reference(grid, generator, cells, faces, None, (), fixed)
 
 
@@ -128,9 +129,7 @@ def _linear(grid: Grid, terms: Terms) -> Reference:
     if terms.potential and not terms.potential.timed:
         cells = cells - checked_cells(grid, potential.value)
         faces = [face - more for face, more in zip(faces, on_faces(grid, potential.value), strict=True)]
-    convolutions = tuple(
-        (weight / epsilon, convolutions_of(grid, term.field)) for weight, term in terms.interactions
-    )
+    convolutions = tuple((weight / epsilon, convolutions_of(grid, term.field)) for weight, term in terms.interactions)
     fixed = None if potential.timed or convolutions else exponentiate(grid, cells, faces)
     generator: Generator = Weighted((epsilon,), (terms.densities[0][1].generator,))
     return Reference(grid, generator, cells, faces, potential, convolutions, fixed)

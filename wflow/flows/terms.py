@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import InputError
-from ..expression import Field
-from ..functionals import DensityTerm, Functional, Generator, Interaction, Logarithmic, Potential
+from wflow.arrays import Array
+from wflow.errors import InputError
+from wflow.expression import Field
+from wflow.functionals import DensityTerm, Functional, Generator, Interaction, Logarithmic, Potential
 
 
 @dataclass(frozen=True)

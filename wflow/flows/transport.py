@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import InputError
-from ..grid import Grid
-from ..kernels.upwind import subtract_divergence
+from wflow.arrays import Array
+from wflow.errors import InputError
+from wflow.grid import Grid
+from wflow.kernels.upwind import subtract_divergence
 
 
 def upwind_rate(grid: Grid, q: Array, velocities: list[Array]) -> Array:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..grid import Grid
-from .convolution import Convolution
-from .reference import checked_cells, convolution, target_logs
-from .terms import Terms, per_mass
+from wflow.arrays import Array
+from wflow.flows.convolution import Convolution
+from wflow.flows.reference import checked_cells, convolution, target_logs
+from wflow.flows.terms import Terms, per_mass
+from wflow.grid import Grid
 
 # Below this a density counts as this inside logarithms, so that the velocity towards a vacuum is large, not infinite.
 TINY = 1e-300

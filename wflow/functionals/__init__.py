@@ -1,9 +1,9 @@
 """Functionals F[q]: what is descended. Adding one: a small class here and its name in `FUNCTIONALS`."""
 
-from .base import DensityTerm, Functional, Sum
-from .densities import DIVERGENCES, NAMES, Entropy, FDivergence, InternalEnergy, PowerEntropy
-from .fields import Interaction, Potential
-from .generators import Generator, Logarithmic
+from wflow.functionals.base import DensityTerm, Functional, Sum
+from wflow.functionals.densities import DIVERGENCES, NAMES, Entropy, FDivergence, InternalEnergy, PowerEntropy
+from wflow.functionals.fields import Interaction, Potential
+from wflow.functionals.generators import Generator, Logarithmic
 
 FUNCTIONALS = (FDivergence, Entropy, PowerEntropy, InternalEnergy, Potential, Interaction)
 

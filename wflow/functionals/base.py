@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from ..arrays import Array, floats
-from ..errors import InputError
-from .generators import Generator
+from wflow.arrays import Array, floats
+from wflow.errors import InputError
+from wflow.functionals.generators import Generator
 
 
 class Functional:

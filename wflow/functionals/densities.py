@@ -5,11 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import InputError, choose
-from ..expression import ScalarFunction, as_scalar_function
-from ..targets import Target
-from .base import Functional
-from .generators import (
+from wflow.errors import InputError, choose
+from wflow.expression import ScalarFunction, as_scalar_function
+from wflow.functionals.base import Functional
+from wflow.functionals.generators import (
     Generator,
     Hellinger,
     Jeffreys,
@@ -20,7 +19,8 @@ from .generators import (
     Pearson,
     Triangular,
 )
-from .powers import Alpha, Convex, Power, check_convex
+from wflow.functionals.powers import Alpha, Convex, Power, check_convex
+from wflow.targets import Target
 
 DIVERGENCES: dict[str, Generator] = {
     "reverse-kl": Logarithmic(),
@@ -39,8 +39,9 @@ NAMES = (*DIVERGENCES, "alpha")
 class FDivergence(Functional):
     """D_f(p‖q) = ∫ q f(p/q) dx with p the target: the table of names is in the README.
 
-    `alpha` is the parameter of the "alpha" family, whose limits at 0 and 1 are reverse-kl and kl. Where q has a vacuum the
-    energy of kl, chi2, jeffreys and alpha ≥ 1 is inf. "total-variation" is refused: f'' = 0, so its flow does not move.
+    `alpha` is the parameter of the "alpha" family, whose limits at 0 and 1 are reverse-kl and kl. Where q has a
+    vacuum the energy of kl, chi2, jeffreys and alpha ≥ 1 is inf. "total-variation" is refused: f'' = 0, so its flow
+    does not move.
 
     >>> from wflow.targets import Gaussian
     >>> FDivergence("chi2", Gaussian([0.0], 1.0))
@@ -93,7 +94,8 @@ class Entropy(Functional):
 
 @dataclass(frozen=True)
 class PowerEntropy(Functional):
-    """∫ q^m/(m - 1) dx, m > 0, m ≠ 1; its flow is ∂q/∂t = Δq^m (Otto 2001): porous medium, or fast diffusion for m < 1."""
+    """∫ q^m/(m - 1) dx, m > 0, m ≠ 1; its flow is ∂q/∂t = Δq^m (Otto 2001): porous medium, or fast diffusion for m <
+    1."""
 
     m: float
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..expression import Field, as_field
-from .base import Functional
+from wflow.errors import InputError
+from wflow.expression import Field, as_field
+from wflow.functionals.base import Functional
 
 
 @dataclass(frozen=True, repr=False)

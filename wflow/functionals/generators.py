@@ -1,7 +1,7 @@
 """Convex functions φ behind the energies F[q] = ∫ p φ(q/p) dx: pointwise, knowing neither grid nor particle.
 
-For a divergence D_f(p‖q) = ∫ q f(p/q) the function is the dual generator φ(u) = u f(1/u), u = q/p; for an internal energy
-∫ U(q) it is U, with p = 1. In both cases
+For a divergence D_f(p‖q) = ∫ q f(p/q) the function is the dual generator φ(u) = u f(1/u), u = q/p; for an internal
+energy ∫ U(q) it is U, with p = 1. In both cases
 
     first variation   ξ = φ'(u)          (equals f(r) - r f'(r) with r = 1/u)
     pressure          Φ(u) = u φ'(u) - φ(u) + const,   Φ'(u) = u φ''(u)
@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from scipy.special import wrightomega, xlogy
 
-from ..arrays import Array
+from wflow.arrays import Array
 
 
 class Generator(Protocol):

@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import InputError
-from ..expression import ScalarFunction
-from .generators import Generator
+from wflow.arrays import Array
+from wflow.errors import InputError
+from wflow.expression import ScalarFunction
+from wflow.functionals.generators import Generator
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ _REASSOCIATE = {"reassoc", "contract", "nsz"}
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _place(positions, axis, start, size, offset, inverse, base, fraction):
+def _place(block, axis, offset, inverse, base, fraction):
     """Mesh coordinate u = (x - offset) / h, split into its floor and the rest; the border has made sure that
     u >= 0."""
-    for q in range(size):
-        u = (positions[start + q, axis] - offset[axis]) * inverse[axis]
+    for q in range(len(block)):
+        u = (block[q, axis] - offset[axis]) * inverse[axis]
         base[axis, q] = int(u)
         fraction[axis, q] = u - base[axis, q]
 
@@ -62,21 +62,21 @@ def _weights_and_slopes(weights, slopes, fraction, inverse, order):
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _add_1d(mesh, base, weights, mass, start, size, taps):
-    for q in range(size):
+def _add_1d(mesh, base, weights, mass, taps):
+    for q in range(len(mass)):
         node = np.uint64(base[0, q])
-        w = mass[start + q]
+        w = mass[q]
         for i in range(np.uint64(len(taps))):
             mesh[node + i] += w * weights[0, i, q]
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _add_2d(mesh, shape, base, weights, mass, start, size, taps):
+def _add_2d(mesh, shape, base, weights, mass, taps):
     order = np.uint64(len(taps))
     stride = np.uint64(shape[-1])
-    for q in range(size):
+    for q in range(len(mass)):
         node = np.uint64(base[0, q]) * stride + np.uint64(base[1, q])
-        w = mass[start + q]
+        w = mass[q]
         for i in range(order):
             row = w * weights[0, i, q]
             for j in range(order):
@@ -85,13 +85,13 @@ def _add_2d(mesh, shape, base, weights, mass, start, size, taps):
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _add_3d(mesh, shape, base, weights, mass, start, size, taps):
+def _add_3d(mesh, shape, base, weights, mass, taps):
     order = np.uint64(len(taps))
     stride = np.uint64(shape[-1])
     plane = np.uint64(shape[-2] * shape[-1])
-    for q in range(size):
+    for q in range(len(mass)):
         node = np.uint64(base[0, q]) * plane + np.uint64(base[1, q]) * stride + np.uint64(base[2, q])
-        w = mass[start + q]
+        w = mass[q]
         for i in range(order):
             for j in range(order):
                 row = w * weights[0, i, q] * weights[1, j, q]
@@ -107,16 +107,17 @@ def _spread_stripe(mesh, shape, positions, mass, offset, inverse, first, last, t
     fraction = np.zeros((d, BLOCK))
     weights = np.empty((d, len(taps), BLOCK))
     for start in range(first, last, BLOCK):
-        size = min(BLOCK, last - start)
+        stop = min(start + BLOCK, last)
+        block = positions[start:stop]
         for k in range(d):
-            _place(positions, k, start, size, offset, inverse, base, fraction)
+            _place(block, k, offset, inverse, base, fraction)
             _weights(weights[k], fraction[k], len(taps))
         if d == 1:
-            _add_1d(mesh, base, weights, mass, start, size, taps)
+            _add_1d(mesh, base, weights, mass[start:stop], taps)
         elif d == 2:
-            _add_2d(mesh, shape, base, weights, mass, start, size, taps)
+            _add_2d(mesh, shape, base, weights, mass[start:stop], taps)
         else:
-            _add_3d(mesh, shape, base, weights, mass, start, size, taps)
+            _add_3d(mesh, shape, base, weights, mass[start:stop], taps)
 
 
 @njit(cache=True, parallel=True)
@@ -140,22 +141,22 @@ def spread(shape, positions, mass, offset, inverse, stripes, taps):
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _read_1d(mesh, base, weights, slopes, value, gradient, start, size, taps):
-    for q in range(np.uint64(size)):
+def _read_1d(mesh, base, weights, slopes, value, gradient, taps):
+    for q in range(len(value)):
         node = np.uint64(base[0, q])
         v, gx = 0.0, 0.0
         for i in range(np.uint64(len(taps))):
             v += mesh[node + i] * weights[0, i, q]
             gx += mesh[node + i] * slopes[0, i, q]
-        value[start + q] = v
-        gradient[start + q, 0] = gx
+        value[q] = v
+        gradient[q, 0] = gx
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _read_2d(mesh, shape, base, weights, slopes, value, gradient, start, size, taps):
+def _read_2d(mesh, shape, base, weights, slopes, value, gradient, taps):
     order = np.uint64(len(taps))
     stride = np.uint64(shape[-1])
-    for q in range(size):
+    for q in range(len(value)):
         node = np.uint64(base[0, q]) * stride + np.uint64(base[1, q])
         v, gx, gy = 0.0, 0.0, 0.0
         for i in range(order):
@@ -168,17 +169,17 @@ def _read_2d(mesh, shape, base, weights, slopes, value, gradient, start, size, t
             gx += slopes[0, i, q] * row
             gy += weights[0, i, q] * slope
             node += stride
-        value[start + q] = v
-        gradient[start + q, 0] = gx
-        gradient[start + q, 1] = gy
+        value[q] = v
+        gradient[q, 0] = gx
+        gradient[q, 1] = gy
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _read_3d(mesh, shape, base, weights, slopes, value, gradient, start, size, taps):
+def _read_3d(mesh, shape, base, weights, slopes, value, gradient, taps):
     order = np.uint64(len(taps))
     stride = np.uint64(shape[-1])
     plane = np.uint64(shape[-2] * shape[-1])
-    for q in range(size):
+    for q in range(len(value)):
         node = np.uint64(base[0, q]) * plane + np.uint64(base[1, q]) * stride + np.uint64(base[2, q])
         v, gx, gy, gz = 0.0, 0.0, 0.0, 0.0
         for i in range(order):
@@ -194,8 +195,8 @@ def _read_3d(mesh, shape, base, weights, slopes, value, gradient, start, size, t
                 gx += slopes[0, i, q] * weights[1, j, q] * row
                 gy += weights[0, i, q] * slopes[1, j, q] * row
                 gz += both * slope
-        value[start + q] = v
-        gradient[start + q, 0], gradient[start + q, 1], gradient[start + q, 2] = gx, gy, gz
+        value[q] = v
+        gradient[q, 0], gradient[q, 1], gradient[q, 2] = gx, gy, gz
 
 
 @njit(cache=True)
@@ -206,21 +207,24 @@ def _gather_stripe(mesh, shape, positions, offset, inverse, value, gradient, fir
     weights = np.empty((d, len(taps), BLOCK))
     slopes = np.empty((d, len(taps), BLOCK))
     for start in range(first, last, BLOCK):
-        size = min(BLOCK, last - start)
+        stop = min(start + BLOCK, last)
+        block = positions[start:stop]
         for k in range(d):
-            _place(positions, k, start, size, offset, inverse, base, fraction)
+            _place(block, k, offset, inverse, base, fraction)
             _weights_and_slopes(weights[k], slopes[k], fraction[k], inverse[k], len(taps))
+        v, g = value[start:stop], gradient[start:stop]
         if d == 1:
-            _read_1d(mesh, base, weights, slopes, value, gradient, start, size, taps)
+            _read_1d(mesh, base, weights, slopes, v, g, taps)
         elif d == 2:
-            _read_2d(mesh, shape, base, weights, slopes, value, gradient, start, size, taps)
+            _read_2d(mesh, shape, base, weights, slopes, v, g, taps)
         else:
-            _read_3d(mesh, shape, base, weights, slopes, value, gradient, start, size, taps)
+            _read_3d(mesh, shape, base, weights, slopes, v, g, taps)
 
 
 @njit(cache=True, parallel=True)
 def gather(mesh, shape, positions, offset, inverse, value, gradient, stripes, taps):
-    """Value (n,) and gradient (n, d) of the spline whose coefficients are the flat mesh, into given arrays."""
+    """Value (n,) and gradient (n, d) of the spline whose coefficients are the flat mesh, into given
+    arrays."""
     n = len(positions)
     for s in prange(stripes):
         first, last = n * s // stripes, n * (s + 1) // stripes

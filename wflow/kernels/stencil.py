@@ -58,9 +58,7 @@ def _flow_row(kx, ky, kz, wrap, w, i, j, row):
         row[k] = faces[k] * (here[k] - here[k - 1]) + faces[k + 1] * (here[k] - here[k + 1])
     for k in (0, nz - 1):
         below, above, has_below, has_above = _ends(k, nz, wrap[2])
-        flow = faces[k] * (here[k] - has_below * here[below]) + faces[k + 1] * (
-            here[k] - has_above * here[above]
-        )
+        flow = faces[k] * (here[k] - has_below * here[below]) + faces[k + 1] * (here[k] - has_above * here[above])
         row[k] = 0.0 if wrap[2] and nz == 1 else flow
     below, above, has_below, has_above = _ends(j, w.shape[1], wrap[1])
     if w.shape[1] > 1 or not wrap[1]:

@@ -22,8 +22,9 @@ _COMPARE = {"reassoc", "contract", "nsz", "nnan"}
 
 
 @njit(cache=True, fastmath={"contract"})
-def exp_block(values, size):
-    """exp of values[:size] in place, values <= 0; relative error below 1e-15 down to `LOWEST`, then constant.
+def exp_block(values, size, top):
+    """exp(values[:size] - top) in place, values <= top; relative error below 1e-15 down to `LOWEST`, then
+    constant.
 
     Without a call in the loop, so that it vectorises. Cody and Waite (1980): reduction by ln 2 in two parts,
     Taylor to degree 12 on |r| <= ln(2)/2 (remainder 2e-16). Adding `ROUND` leaves the nearest integer n in
@@ -31,7 +32,7 @@ def exp_block(values, size):
     allowed here.
     """
     for i in range(size):
-        x = values[i]
+        x = values[i] - top
         x = x if x > LOWEST else LOWEST
         rounded = x * LOG2_E + ROUND
         n = rounded - ROUND
@@ -75,12 +76,6 @@ def _largest(values, size):
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _lower_by(values, size, top):
-    for j in range(size):
-        values[j] -= top
-
-
-@njit(cache=True, fastmath=_REASSOCIATE)
 def _add_block(sums, terms, point, samples, start, size):
     """sums[0] += sum of terms, sums[1 + k] += sum of terms * (x_k - y_k)."""
     total = 0.0
@@ -109,8 +104,7 @@ def _log_sum_point(point, samples, log_weights, terms, sums):
         if highest > top:
             sums *= math.exp(max(top - highest, LOWEST))
             top = highest
-        _lower_by(terms, size, top)
-        exp_block(terms, size)
+        exp_block(terms, size, top)
         _add_block(sums, terms, point, samples, start, size)
     sums[1:] /= sums[0]
     return top + math.log(sums[0])
@@ -222,10 +216,11 @@ def bounds(positions):
     high = np.full((STRIPES, d), -np.inf)
     wrong = np.zeros((STRIPES, d))
     for s in prange(STRIPES):
+        rows = positions[n * s // STRIPES : n * (s + 1) // STRIPES]
         for k in range(d):
             a, b, c = np.inf, -np.inf, 0.0
-            for i in range(n * s // STRIPES, n * (s + 1) // STRIPES):
-                v = positions[i, k]
+            for i in range(len(rows)):
+                v = rows[i, k]
                 a = v if v < a else a
                 b = v if v > b else b
                 c += v * 0.0
@@ -239,16 +234,24 @@ def bounds(positions):
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _deviation(positions, weights, axis, first, last, center, power):
-    """Sum of w (x - center)^power over a stripe, power 1 or 2."""
+def _deviation(positions, weights, axis, center, power):
+    """Sum of w (x - center)^power, power 1 or 2."""
     total = 0.0
     if power == 1:
-        for i in range(first, last):
+        for i in range(len(weights)):
             total += weights[i] * (positions[i, axis] - center)
     else:
-        for i in range(first, last):
+        for i in range(len(weights)):
             delta = positions[i, axis] - center
             total += weights[i] * delta * delta
+    return total
+
+
+@njit(cache=True, fastmath=_REASSOCIATE)
+def _squares(weights):
+    total = 0.0
+    for i in range(len(weights)):
+        total += weights[i] * weights[i]
     return total
 
 
@@ -262,33 +265,29 @@ def moments(positions, weights):
     center = positions[0].copy()
     for s in prange(STRIPES):
         a, b = n * s // STRIPES, n * (s + 1) // STRIPES
-        squares[s] = np.sum(weights[a:b] ** 2)
+        squares[s] = _squares(weights[a:b])
         for k in range(d):
-            first[s, k] = _deviation(positions, weights, k, a, b, center[k], 1)
+            first[s, k] = _deviation(positions[a:b], weights[a:b], k, center[k], 1)
     mean = center + first.sum(axis=0)
     for s in prange(STRIPES):
         a, b = n * s // STRIPES, n * (s + 1) // STRIPES
         for k in range(d):
-            second[s, k] = _deviation(positions, weights, k, a, b, mean[k], 2)
+            second[s, k] = _deviation(positions[a:b], weights[a:b], k, mean[k], 2)
     return squares.sum(), mean, second.sum(axis=0)
 
 
 @njit(cache=True, parallel=True)
+def raise_to(values, weights, scale):
+    """values (n,) = max(values, scale * weights), in place: fresh memory costs more than the work, at
+    10^6."""
+    for i in prange(len(values)):
+        values[i] = max(values[i], scale * weights[i])
+
+
+@njit(cache=True, parallel=True)
 def divide_rows(rows, divisor):
-    """rows (n, d) /= divisor (n,), in place: fresh memory would cost more than the division."""
+    """rows (n, d) /= divisor (n,), in place."""
     for i in prange(rows.shape[0]):
+        inverse = 1.0 / divisor[i]
         for k in range(rows.shape[1]):
-            rows[i, k] /= divisor[i]
-
-
-@njit(cache=True, parallel=True, fastmath=_REASSOCIATE)
-def second_moments(deltas, weights):
-    """Sum of w_i delta_i delta_i^T, (d, d)."""
-    n, d = deltas.shape
-    parts = np.zeros((STRIPES, d, d))
-    for s in prange(STRIPES):
-        for i in range(n * s // STRIPES, n * (s + 1) // STRIPES):
-            for k in range(d):
-                for l in range(d):
-                    parts[s, k, l] += weights[i] * deltas[i, k] * deltas[i, l]
-    return parts.sum(axis=0)
+            rows[i, k] *= inverse

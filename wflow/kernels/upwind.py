@@ -1,4 +1,5 @@
-"""Limited second-order upwind flux along one axis of a box: values `(pre, n, post)`, velocities at its n + 1 faces."""
+"""Limited second-order upwind flux along one axis of a box: values `(pre, n, post)`, velocities at its n + 1
+faces."""
 
 from numba import njit
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, gmres
 
-from ..arrays import Array
+from wflow.arrays import Array
 
 Map = Callable[[Array], Array]
 
@@ -66,7 +66,8 @@ def newton_krylov(
     feasible: Map | None = None,
     most: int = 40,
 ) -> Root:
-    """y with y - scale R(y) = base. `tolerance(residual)` says when it is small enough; `feasible` projects an iterate."""
+    """y with y - scale R(y) = base. `tolerance(residual)` says when it is small enough; `feasible` projects an
+    iterate."""
     y, linear = start.copy(), 0
     here = rate(y)
     residual = base - y + scale * here

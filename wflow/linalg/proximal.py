@@ -1,9 +1,9 @@
 """The proximal step by Newton: argmin of |y - b|²/(2 τ) + V(y), row by row.
 
-One routine for a point (one row), for a cloud in a potential (a row a particle) and for a Gaussian (one row of mean and
-factor). Newton with Cholesky shifts keeps every direction one of descent (Nocedal & Wright, Numerical Optimization,
-2006, algorithm 3.3), Armijo backtracking keeps every step one of decrease, so that V(y) + |y - b|²/(2 τ) ≤ V(y₀) + |y₀ - b|²/(2 τ)
-holds for any τ, convex or not.
+One routine for a point (one row), for a cloud in a potential (a row a particle) and for a Gaussian (one row of mean
+and factor). Newton with Cholesky shifts keeps every direction one of descent (Nocedal & Wright, Numerical
+Optimization, 2006, algorithm 3.3), Armijo backtracking keeps every step one of decrease, so that V(y) + |y - b|²/(2
+τ) ≤ V(y₀) + |y₀ - b|²/(2 τ) holds for any τ, convex or not.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Array
+from wflow.arrays import Array
 
 
 @dataclass(frozen=True)

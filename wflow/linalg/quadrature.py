@@ -12,10 +12,10 @@ ORDER = 20
 def gauss_hermite(dim: int, order: int | None = None) -> tuple[Array, Array]:
     """Nodes (m, dim) and weights (m,), summing to 1, with E f(X) = sum of weights * f(nodes) for X ~ N(0, I).
 
-    With `order`, and for dim <= 3 (order 20), the tensor rule with order^dim nodes and positive weights: exact for
-    polynomials of degree 2 order - 1 in each variable. For larger dim the rule of degree 5 with dim^2 + 3 dim + 3 nodes
-    of Lu and Darmofal, SIAM J. Sci. Comput. 26 (2004) 613, eq. (4.2): exact for total degree 5; some weights are negative
-    for dim >= 8, the sum of their absolute values stays below 3.
+    With `order`, and for dim <= 3 (order 20), the tensor rule with order^dim nodes and positive weights:
+    exact for polynomials of degree 2 order - 1 in each variable. For larger dim the rule of degree 5 with
+    dim^2 + 3 dim + 3 nodes of Lu and Darmofal, SIAM J. Sci. Comput. 26 (2004) 613: exact for total
+    degree 5; some weights are negative for dim >= 8, the sum of their absolute values stays below 3.
 
     >>> nodes, weights = gauss_hermite(2)
     >>> nodes.shape, round(float(weights @ (nodes[:, 0] ** 4 * nodes[:, 1] ** 2)), 12)

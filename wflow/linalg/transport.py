@@ -18,13 +18,11 @@ EXACT_PAIRS = 2000 * 2000
 DIRECTIONS = 200
 
 
-def wasserstein2_1d(
-    x: Array, y: Array, x_weights: Array | None = None, y_weights: Array | None = None
-) -> float:
+def wasserstein2_1d(x: Array, y: Array, x_weights: Array | None = None, y_weights: Array | None = None) -> float:
     """W2 between weighted points x (n,) and y (m,) on the line, by the coupling of quantiles.
 
-    Weights are scaled to sum 1. Exact to rounding; cost O((n + m) log(n + m)). Source: Santambrogio, Optimal Transport
-    for Applied Mathematicians (2015), Prop. 2.17.
+    Weights are scaled to sum 1. Exact to rounding; cost O((n + m) log(n + m)). Source: Santambrogio, Optimal
+    Transport for Applied Mathematicians (2015), ch. 2.
 
     >>> wasserstein2_1d(np.array([0.0, 1.0]), np.array([3.0, 2.0]))
     2.0
@@ -37,9 +35,10 @@ def wasserstein2_1d(
 
 
 def wasserstein2_cells(x_edges: Array, x_mass: Array, y_edges: Array, y_mass: Array) -> float:
-    """W2 between two densities on the line, constant on cells with rising edges (n + 1,) and masses (n,) >= 0.
+    """W2 between two densities on the line, constant on cells.
 
-    Masses are scaled to sum 1. Exact to rounding, empty cells included; cost O((n + m) log(n + m)).
+    Edges (n + 1,) rise, masses (n,) are not negative. Masses are scaled to sum 1. Exact to rounding, empty
+    cells included; cost O((n + m) log(n + m)).
 
     >>> edges = np.array([0.0, 1.0])
     >>> round(wasserstein2_cells(edges, np.ones(1), 2 * edges, np.ones(1)), 12)  # the square root of 1/3
@@ -51,8 +50,8 @@ def wasserstein2_cells(x_edges: Array, x_mass: Array, y_edges: Array, y_mass: Ar
 def wasserstein2_pieces(a: tuple[Array, Array, Array], b: tuple[Array, Array, Array]) -> float:
     """W2 between two measures made of pieces (left, right, mass) in rising order; left = right is a point.
 
-    Both quantile functions are linear between the levels where either changes piece, so the integral of their squared
-    difference is a finite sum: (d0^2 + d0 d1 + d1^2)/3 for each interval.
+    Both quantile functions are linear between the levels where either changes piece, so the integral of their
+    squared difference is a finite sum: (d0^2 + d0 d1 + d1^2)/3 for each interval.
 
     >>> point = (np.array([0.5]), np.array([0.5]), np.ones(1))
     >>> cell = (np.array([0.0]), np.array([1.0]), np.ones(1))
@@ -88,10 +87,12 @@ def _quantiles(
 
 
 def bures(mean_a: Array, cov_a: Array, mean_b: Array, cov_b: Array) -> float:
-    """W2 between the Gaussians N(mean_a, cov_a) and N(mean_b, cov_b); means (d,), covariances (d, d), may be singular.
+    """W2 between the Gaussians N(mean_a, cov_a) and N(mean_b, cov_b); means (d,), covariances (d, d), may be
+    singular.
 
-    W2^2 = |mean_a - mean_b|^2 + min over rotations Q of |A^(1/2) - B^(1/2) Q|_F^2, which keeps its digits where the two
-    are close, as the usual difference of traces does not. Source: Bhatia, Jain, Lim, Expo. Math. 37 (2019) 165, Thm 1.
+    W2^2 = |mean_a - mean_b|^2 + min over rotations Q of |A^(1/2) - B^(1/2) Q|_F^2, which keeps its digits
+    where the two are close, as the usual difference of traces does not. Source: Bhatia, Jain, Lim, Expo.
+    Math. 37 (2019) 165, Thm 1.
 
     >>> bures(np.zeros(2), np.eye(2), np.array([3.0, 0.0]), 9 * np.eye(2)) ** 2  # 9 + 2 (3 - 1)^2
     17.0
@@ -106,13 +107,11 @@ def _root(cov: Array) -> Array:
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
 
-def clouds(
-    x: Array, y: Array, x_weights: Array | None = None, y_weights: Array | None = None
-) -> tuple[float, str]:
+def clouds(x: Array, y: Array, x_weights: Array | None = None, y_weights: Array | None = None) -> tuple[float, str]:
     """W2 between weighted points x (n, d) and y (m, d), and the method: "quantiles", "exact" or "sliced".
 
-    d = 1 goes by quantiles; up to 2000 by 2000 points by the network simplex of POT, exact to rounding, O(n^3) at worst;
-    beyond that `sliced`, a lower bound. Weights are scaled to sum 1.
+    d = 1 goes by quantiles; up to 2000 by 2000 points by the network simplex of POT, exact to rounding,
+    O(n^3) at worst; beyond that `sliced`, a lower bound. Weights are scaled to sum 1.
 
     >>> clouds(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[1.0, 1.0], [0.0, 1.0]]))
     (1.0, 'exact')
@@ -121,9 +120,7 @@ def clouds(
         return wasserstein2_1d(x[:, 0], y[:, 0], x_weights, y_weights), "quantiles"
     if x.shape[0] * y.shape[0] > EXACT_PAIRS:
         return sliced(x, y, x_weights, y_weights), "sliced"
-    a, b = (
-        np.full(len(p), 1 / len(p)) if w is None else w / w.sum() for p, w in ((x, x_weights), (y, y_weights))
-    )
+    a, b = (np.full(len(p), 1 / len(p)) if w is None else w / w.sum() for p, w in ((x, x_weights), (y, y_weights)))
     cost = ot.emd2(a, b, cdist(x, y, "sqeuclidean"), numItermax=10_000_000)
     return float(np.sqrt(max(cost, 0.0))), "exact"
 
@@ -137,9 +134,9 @@ def sliced(
 ) -> float:
     """Sliced W2 times sqrt(d): at most W2, and equal to it when y is a translate of x.
 
-    The mean of the squared distances of the projections onto fixed directions, drawn in orthogonal frames from one seed:
-    the same for every call, relative accuracy about directions^(-1/2). Cost O(directions (n + m) log(n + m)). Source:
-    Bonneel, Rabin, Peyre, Pfister, J. Math. Imaging Vis. 51 (2015) 22.
+    The mean of the squared distances of the projections onto fixed directions, drawn in orthogonal frames
+    from one seed: the same for every call, relative accuracy about directions^(-1/2). Cost O(directions (n +
+    m) log(n + m)). Source: Bonneel, Rabin, Peyre, Pfister, J. Math. Imaging Vis. 51 (2015) 22.
 
     >>> x = np.random.default_rng(0).standard_normal((50, 3))
     >>> round(sliced(x, x + np.array([3.0, 0.0, 4.0])), 9)

@@ -47,7 +47,7 @@ def solve_periodic(lower, diag, upper, rhs):
         return rhs / (lower[0] + diag[0] + upper[0])
     m = n - 1
     border = np.zeros(m)
-    border[0] += lower[0]
+    border[0] = lower[0]
     border[m - 1] += upper[m - 1]
     base = solve(lower[:m], diag[:m], upper[:m], rhs[:m])
     shift = solve(lower[:m], diag[:m], upper[:m], border)

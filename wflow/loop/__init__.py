@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..arrays import Array
-from ..errors import InputError, RunWarning, Status
-from ..flows import DensityFlow
-from ..kernels import noise as kernels
-from ..results import Result
-from ..steppers import Memory, Step
-from .control import Controller, first_step
-from .plan import Plan, make_plan
-from .recorder import Recorder, describe, step_names
+from wflow.arrays import Array
+from wflow.errors import InputError, RunWarning, Status
+from wflow.flows import DensityFlow
+from wflow.kernels import noise as kernels
+from wflow.loop.control import Controller, first_step
+from wflow.loop.plan import Plan, make_plan
+from wflow.loop.recorder import Recorder, describe, step_names
+from wflow.results import Result
+from wflow.steppers import Memory, Step
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def run(
     progress: True, False, or None for a bar when the output is a terminal.
     max_steps: stop with a status after so many steps.
 
-    Raises `InputError` before any work for bad input. A run that cannot go on keeps its frames, warns once and says why
-    in `result.status`.
+    Raises `InputError` before any work for bad input. A run that cannot go on keeps its frames, warns once and says
+    why in `result.status`.
 
     >>> from wflow import Point, Potential
     >>> run(Potential("x**2 / 2"), Point([1.0]), steps=2, dt=0.5).final
@@ -111,7 +111,18 @@ def iterate(functional: Any, state: Any, **arguments: Any) -> Iterator[tuple[flo
     `save`, `out`, `resume` and `progress` play no part. A step that fails ends it with a `RunWarning`.
     """
     defaults = dict.fromkeys(
-        ("t_end", "dt", "steps", "stepper", "metric", "drift", "estimator", "stop", "diagnostics", "max_steps")
+        (
+            "t_end",
+            "dt",
+            "steps",
+            "stepper",
+            "metric",
+            "drift",
+            "estimator",
+            "stop",
+            "diagnostics",
+            "max_steps",
+        )
     )
     unknown = set(arguments) - set(defaults) - {"tol", "save", "rng", "out", "resume", "progress"}
     if unknown:
@@ -169,7 +180,8 @@ def march(plan: Plan) -> Iterator[Moment]:
 
     A moment with empty `numbers` is no step: it repeats the last state with the status that ended the run.
     """
-    time, state, memory, done = 0.0, plan.state, {}, 0
+    memory: Memory = {}
+    time, state, done = 0.0, plan.state, 0
     controller = Controller(plan.tol, plan.flow.facts.per_time)
     dt = first_step(plan.flow, state, plan.t_end, plan.tol) if plan.dt is None else plan.dt
     pending = [] if plan.frames is None else [float(t) for t in plan.frames]
@@ -237,7 +249,14 @@ def _fixed_step(plan: Plan, time: float, state: Any, done: int, memory: Memory, 
 
 
 def _adaptive_step(
-    plan: Plan, controller: Controller, time: float, state: Any, dt: float, goal: float, memory: Memory, noise: CounterNoise
+    plan: Plan,
+    controller: Controller,
+    time: float,
+    state: Any,
+    dt: float,
+    goal: float,
+    memory: Memory,
+    noise: CounterNoise,
 ) -> Attempt:
     rejections, wanted = 0, dt
     while True:
@@ -261,7 +280,14 @@ def _adaptive_step(
 
 
 def _numbers(plan: Plan, step: Step, time: float, dt: float, energy: float, rejections: int) -> dict[str, float]:
-    values = {"time": time, "dt": dt, "energy": energy, "error": step.error, "rejections": float(rejections), **step.counts}
+    values = {
+        "time": time,
+        "dt": dt,
+        "energy": energy,
+        "error": step.error,
+        "rejections": float(rejections),
+        **step.counts,
+    }
     return {name: float(values.get(name, 0.0)) for name in step_names(plan)}
 
 

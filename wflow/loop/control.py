@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..flows import Flow
+from wflow.arrays import Array
+from wflow.flows import Flow
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 5.0
 # Gustafsson's PI controller, ACM TOMS 17 (1991) 533: exponents as shares of the order of the error.
@@ -46,7 +46,8 @@ class Controller:
 
 
 def first_step(flow: Flow, state: Any, span: float, tol: float) -> float:
-    """A first step from the size of the rate (Hairer, Nørsett & Wanner, Solving ODEs I, II.4); the controller mends it."""
+    """A first step from the size of the rate (Hairer, Nørsett & Wanner, Solving ODEs I, II.4); the controller mends
+    it."""
     with np.errstate(all="ignore"):
         rate: Array = flow.rate(0.0, state)
     if not np.all(np.isfinite(rate)):

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, floats, random_seed
-from ..errors import InputError
-from ..flows import Flow, make_flow
-from ..states import Density, Point, kind
-from ..steppers import STEPPERS, TRBDF2, BogackiShampine, ExplicitEuler, Stepper
+from wflow.arrays import Array, floats, random_seed
+from wflow.errors import InputError
+from wflow.flows import Flow, make_flow
+from wflow.states import Density, Point, kind
+from wflow.steppers import STEPPERS, TRBDF2, BogackiShampine, ExplicitEuler, Stepper
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import Status
-from ..records import box, describe_grid, kind, row
-from ..results import Result, load, make_layout
-from ..states import Particles
-from ..store import Writer
-from .plan import Plan
+from wflow.arrays import Array
+from wflow.errors import Status
+from wflow.loop.plan import Plan
+from wflow.records import box, describe_grid, kind, row
+from wflow.results import Result, load, make_layout
+from wflow.states import Particles
+from wflow.store import Writer
 
 VERSIONED = ("wflow", "numpy", "scipy", "numba", "h5py", "sympy")
 
@@ -144,9 +144,7 @@ def installed(name: str) -> str:
 def git_commit() -> str:
     """The commit of the repository one stands in, or "none"."""
     try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
-        )
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return "none"
     return answer.stdout.strip()

@@ -1,9 +1,9 @@
 """Steppers: one step forward. Adding one: a small class here and its name in `STEPPERS`."""
 
-from .explicit import SSPRK3, BogackiShampine, ExplicitEuler, Heun
-from .implicit import TRBDF2, ImplicitEuler
-from .langevin import Langevin
-from .protocol import Memory, Noise, Step, Stepper
+from wflow.steppers.explicit import SSPRK3, BogackiShampine, ExplicitEuler, Heun
+from wflow.steppers.implicit import TRBDF2, ImplicitEuler
+from wflow.steppers.langevin import Langevin
+from wflow.steppers.protocol import Memory, Noise, Step, Stepper
 
 STEPPERS = (ExplicitEuler, Heun, SSPRK3, BogackiShampine, ImplicitEuler, TRBDF2, Langevin)
 

@@ -1,14 +1,15 @@
-"""Explicit Runge–Kutta steppers, each a table of coefficients; sums of rates are moved along by the metric's `move`."""
+"""Explicit Runge–Kutta steppers, each a table of coefficients; sums of rates are moved along by the metric's
+`move`."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import Status
-from ..flows import Flow
-from .protocol import Memory, Noise, Step
+from wflow.arrays import Array
+from wflow.errors import Status
+from wflow.flows import Flow
+from wflow.steppers.protocol import Memory, Noise, Step
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ class Heun:
 class SSPRK3:
     """Shu and Osher's third-order rule: three convex combinations of explicit Euler steps.
 
-    What explicit Euler keeps at dt ≤ dt₀ — the sign of a density, its bounds — this keeps at the same dt₀. On a grid with
-    diffusion Φ', dt₀ = 1/(2 Σₖ max Φ'/hₖ²); for a drift b with the limited flux dt₀ = 1/(2 Σₖ max |bₖ|/hₖ).
+    What explicit Euler keeps at dt ≤ dt₀ — the sign of a density, its bounds — this keeps at the same dt₀. On a grid
+    with diffusion Φ', dt₀ = 1/(2 Σₖ max Φ'/hₖ²); for a drift b with the limited flux dt₀ = 1/(2 Σₖ max |bₖ|/hₖ).
     """
 
     order: ClassVar[int] = 3

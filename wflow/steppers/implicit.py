@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arrays import Array
-from ..errors import Status
-from ..flows import Flow
-from .explicit import judge
-from .protocol import Memory, Noise, Step
+from wflow.arrays import Array
+from wflow.errors import Status
+from wflow.flows import Flow
+from wflow.steppers.explicit import judge
+from wflow.steppers.protocol import Memory, Noise, Step
 
 
 def rises(flow: Flow, before: float, after: float) -> bool:
@@ -50,9 +50,9 @@ ERROR = (-3.0 * GAMMA**2 + 4.0 * GAMMA - 2.0) / (6.0 * (2.0 - GAMMA))
 class TRBDF2:
     """Trapezoidal rule to time γ dt, then the second-order backward difference: order 2, L-stable, adaptive.
 
-    Source: Bank et al., IEEE Trans. Electron Devices 32 (1985) 436; Hosea & Shampine, Appl. Numer. Math. 20 (1996) 21. A
-    step that would make a density negative, raise an energy that must decay, or does not solve is done again by implicit
-    Euler (two half steps against a whole one for the error) and counted in `fallbacks`.
+    Source: Bank et al., IEEE Trans. Electron Devices 32 (1985) 436; Hosea & Shampine, Appl. Numer. Math. 20 (1996)
+    21. A step that would make a density negative, raise an energy that must decay, or does not solve is done again
+    by implicit Euler (two half steps against a whole one for the error) and counted in `fallbacks`.
     """
 
     order: ClassVar[int] = 2

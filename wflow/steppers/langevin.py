@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import InputError, choose
-from ..flows import Flow
-from ..states import Particles
-from .explicit import judge
-from .protocol import Memory, Noise, Step
+from wflow.errors import InputError, choose
+from wflow.flows import Flow
+from wflow.states import Particles
+from wflow.steppers.explicit import judge
+from wflow.steppers.protocol import Memory, Noise, Step
 
 SCHEMES = ("euler-maruyama",)
 
@@ -18,7 +18,8 @@ SCHEMES = ("euler-maruyama",)
 class Langevin:
     """Overdamped Langevin dynamics, dx = drift dt + sqrt(2 T) dW, for an entropy or reverse KL with potentials.
 
-    "euler-maruyama": weak order 1; on a quadratic k x²/2 with T = 1 its stationary variance is exactly 1/(k (1 - h k/2)).
+    "euler-maruyama": weak order 1; on a quadratic k x²/2 with T = 1 its stationary variance is exactly 1/(k (1 - h
+    k/2)).
     """
 
     scheme: str = "euler-maruyama"

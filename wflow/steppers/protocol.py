@@ -1,15 +1,16 @@
 """What a stepper is: one pure step of a flow, which it knows only through its methods.
 
-A new stepper is a frozen dataclass with `step`, `order` and `adaptive`, in a file of its own or beside its kin, and its
-name in `STEPPERS`; all law, order and round-trip tests then run on it.
+A new stepper is a frozen dataclass with `step`, `order` and `adaptive`, in a file of its own or beside its kin, and
+its name in `STEPPERS`; all law, order and round-trip tests then run on it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..arrays import Array
-from ..errors import Status
-from ..flows import Flow
+from wflow.arrays import Array
+from wflow.errors import Status
+from wflow.flows import Flow
 
 Memory = dict[str, Array]
 
@@ -28,9 +29,9 @@ class Noise(Protocol):
 class Step:
     """A step taken: the new state, what the next step needs, the error estimate, a status, and what it cost.
 
-    `error` is in the measure of `flow.error`, nan where there is no estimate. `status` RUNNING is good; anything else
-    rejects the step: an adaptive run tries a smaller one, any other stops. `memory` holds plain arrays, so that it can be
-    saved. `energy` is F at the new state where the step had to know it, else nan.
+    `error` is in the measure of `flow.error`, nan where there is no estimate. `status` RUNNING is good; anything
+    else rejects the step: an adaptive run tries a smaller one, any other stops. `memory` holds plain arrays, so that
+    it can be saved. `energy` is F at the new state where the step had to know it, else nan.
     """
 
     state: Any
@@ -38,7 +39,7 @@ class Step:
     error: float = float("nan")
     status: Status = Status.RUNNING
     energy: float = float("nan")
-    counts: dict[str, float] = field(default_factory=dict)
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Stepper(Protocol):

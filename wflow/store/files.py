@@ -81,9 +81,7 @@ def contents(layout: Layout, rows: int, steps: int) -> dict[str, tuple[tuple[str
     return parts
 
 
-def fill(
-    file: h5py.File, layout: Layout, rows: int, steps: int, storage: str, sample: h5py.File | None
-) -> None:
+def fill(file: h5py.File, layout: Layout, rows: int, steps: int, storage: str, sample: h5py.File | None) -> None:
     """Write attributes, fixed arrays and, as NaN, the rows to come; `sample` asks for packed storage."""
     for counter in ("committed", "committed_steps"):
         file.attrs.create(counter, np.int64(0))
@@ -103,6 +101,7 @@ def fill(
     for dim in sorted({dim for dims, _ in parts.values() for dim in dims}):
         file[dim].make_scale(dim)
     for name, (dims, _) in parts.items():
+        _attribute(file[name], "dimensions", plain(name, list(dims)))
         for axis, dim in enumerate(dims):
             if name != dim:
                 file[name].dims[axis].attach_scale(file[dim])
@@ -110,7 +109,7 @@ def fill(
         _attribute(file, name, plain(name, value))
 
 
-def _attribute(file: h5py.File, name: str, value: np.ndarray) -> None:
+def _attribute(file: h5py.File | h5py.Dataset, name: str, value: np.ndarray) -> None:
     """Fixed-length text must say that it is UTF-8; NumPy's own type would be stored as ASCII."""
     if value.dtype.kind != "S":
         file.attrs.create(name, value)

@@ -37,18 +37,13 @@ def attributes(file: h5py.File) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in list(file.attrs):
         item = file.attrs.get_id(name)
-        claim = item.get_space().get_simple_extent_npoints() * item.get_type().get_size()
-        if claim > MAX_ATTRIBUTE:
-            raise FileError(f"the attribute {name!r} claims {claim} bytes")
-        if item.get_type().get_class() in (*NUMBERS, h5py.h5t.STRING):
+        if _readable(item):
             found[name] = _plain(file.attrs[name])
     schema = found.get("wflow_schema")
     if not (isinstance(schema, list) and len(schema) == 2 and all(isinstance(part, int) for part in schema)):
         raise FileError("not a wflow file: it has no attribute wflow_schema")
     if schema[0] > SCHEMA[0]:
-        raise FileError(
-            f"its schema is {schema[0]}.{schema[1]}, this wflow reads up to {SCHEMA[0]}: update wflow"
-        )
+        raise FileError(f"its schema is {schema[0]}.{schema[1]}, this wflow reads up to {SCHEMA[0]}: update wflow")
     missing = [name for name in RESERVED if name not in found]
     if missing:
         raise FileError(f"it lacks the attributes {', '.join(missing)}")
@@ -69,13 +64,19 @@ def datasets(file: h5py.File, size: int) -> dict[str, tuple[str, ...]]:
     links = file.id.links
     names = [name for name in file if _hard(links.get_info(name.encode()).type, name)]
     kinds = {name: h5py.h5o.get_info(file.id, name.encode()).type for name in names}
-    sets = {
-        name: h5py.h5d.open(file.id, name.encode()) for name in names if kinds[name] == h5py.h5o.TYPE_DATASET
-    }
+    sets = {name: h5py.h5d.open(file.id, name.encode()) for name in names if kinds[name] == h5py.h5o.TYPE_DATASET}
     for name, dataset in sets.items():
         _check_storage(name, dataset)
         _check_claim(name, dataset, size)
     return {name: _dims(name, dataset) for name, dataset in sets.items()}
+
+
+def _readable(item: h5py.h5a.AttrID) -> bool:
+    """Whether an attribute is of the kinds this package writes: text of variable length is not."""
+    kind = item.get_type()
+    claim = item.get_space().get_simple_extent_npoints() * kind.get_size()
+    text = kind.get_class() == h5py.h5t.STRING and not kind.is_variable_str()
+    return claim <= MAX_ATTRIBUTE and (text or kind.get_class() in NUMBERS)
 
 
 def _plain(value: Any) -> Any:
@@ -103,9 +104,7 @@ def _check_storage(name: str, dataset: h5py.h5d.DatasetID) -> None:
     unknown = [k for k in range(plist.get_nfilters()) if plist.get_filter(k)[0] not in FILTERS]
     if unknown:
         number, _, _, text = plist.get_filter(unknown[0])
-        raise FileError(
-            f"{name!r} has the filter {number} ({text.decode(errors='replace')}), which wflow does not use"
-        )
+        raise FileError(f"{name!r} has the filter {number} ({text.decode(errors='replace')}), which wflow does not use")
     if dataset.get_type().get_class() not in NUMBERS or dataset.dtype.itemsize > 8:
         raise FileError(f"{name!r} does not hold plain numbers but {dataset.get_type().dtype}")
 
@@ -122,20 +121,22 @@ def _check_claim(name: str, dataset: h5py.h5d.DatasetID, size: int) -> None:
         raise FileError(f"{name!r} claims {claim} bytes, but only {stored} are stored")
     end = stored + (0 if chunked else dataset.get_offset() or 0)
     if end > size:
-        raise FileError(
-            f"{name!r} claims bytes up to {end}, but the file has {size}: it is cut short or made up"
-        )
+        raise FileError(f"{name!r} claims bytes up to {end}, but the file has {size}: it is cut short or made up")
     if chunked and width * int(np.prod([int(n) for n in plist.get_chunk()], dtype=object)) > MAX_CHUNK:
         raise FileError(f"{name!r} has chunks of shape {plist.get_chunk()}, too large to read")
 
 
 def _dims(name: str, dataset: h5py.h5d.DatasetID) -> tuple[str, ...]:
-    if h5py.h5ds.is_scale(dataset):
-        return (name,)
+    """Names of the axes, from our own attribute: HDF5 keeps its lists of scales in a heap without checksum.
+
+    HDF5 2.0 does not return from a damaged heap.
+    """
     rank = dataset.get_space().get_simple_extent_ndims()
-    if any(h5py.h5ds.get_num_scales(dataset, axis) != 1 for axis in range(rank)):
-        raise FileError(f"an axis of {name!r} has no name (no dimension scale)")
-    found: list[str] = []
-    for axis in range(rank):
-        h5py.h5ds.iterate(dataset, axis, lambda scale: found.append(h5py.h5ds.get_scale_name(scale).decode()))
-    return tuple(found)
+    if not h5py.h5a.exists(dataset, b"dimensions"):
+        raise FileError(f"the axes of {name!r} have no names (its attribute 'dimensions' is missing)")
+    item = h5py.h5a.open(dataset, b"dimensions")
+    if not _readable(item) or item.shape != (rank,) or item.dtype.kind != "S":
+        raise FileError(f"the attribute 'dimensions' of {name!r} does not name its {rank} axes")
+    found = np.empty(rank, item.dtype)
+    item.read(found)
+    return tuple(text.decode(errors="replace") for text in found.tolist())

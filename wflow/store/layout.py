@@ -84,9 +84,7 @@ class Layout:
         parts += [(name, dims, np.shape(array)) for name, (dims, array) in self.static.items()]
         for name, dims, shape in parts:
             if len(dims) != len(shape) or len(set(dims)) != len(dims) or {"time", "step"} & set(dims):
-                raise InputError(
-                    f"{name!r} has dims {dims} for shape {shape}: one different name for each axis"
-                )
+                raise InputError(f"{name!r} has dims {dims} for shape {shape}: one different name for each axis")
             for dim, size in zip(dims, shape, strict=True):
                 if found.setdefault(dim, int(size)) != size:
                     raise InputError(f"{name!r} has {size} along {dim!r}, others have {found[dim]}")
@@ -122,7 +120,5 @@ def plain(name: str, value: Attribute) -> np.ndarray:
         return array.reshape(()) if isinstance(value, str) else array
     array = np.asarray(value)
     if array.dtype.kind not in "iuf" or array.ndim > 1:
-        raise InputError(
-            f"the attribute {name!r} must be text, a number or a flat list of one kind, got {value!r}"
-        )
+        raise InputError(f"the attribute {name!r} must be text, a number or a flat list of one kind, got {value!r}")
     return array

@@ -20,9 +20,7 @@ def acquire(path: Path) -> int:
         except BlockingIOError:
             owner = os.pread(handle, 32, 0).decode(errors="replace") or "unknown"
             os.close(handle)
-            raise FileError(
-                f"{path} is being written by process {owner}; wait for it or take another name"
-            ) from None
+            raise FileError(f"{path} is being written by process {owner}; wait for it or take another name") from None
         except BaseException:
             os.close(handle)
             raise

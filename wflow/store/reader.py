@@ -87,9 +87,7 @@ class Reader:
 
     def static(self, name: str) -> np.ndarray:
         """Return an array that was written once."""
-        return self._patiently(
-            lambda: self._fresh().file[choose(name, self.static_names, "static dataset")][...]
-        )
+        return self._patiently(lambda: self._fresh().file[choose(name, self.static_names, "static dataset")][...])
 
     def close(self) -> None:
         """Close the handle; a second call does nothing."""

@@ -98,9 +98,7 @@ def _fixed(view: View) -> list[str]:
         if dims[:1] != ("time",) and not name.startswith(STEP):
             values = np.ascontiguousarray(view.file[name][...])
             if checksum(values) != view.file[name].attrs.get("crc32"):
-                problems.append(
-                    f"{name!r} is damaged: its values do not have the checksum they were written with"
-                )
+                problems.append(f"{name!r} is damaged: its values do not have the checksum they were written with")
     return problems
 
 

@@ -79,9 +79,7 @@ class Writer:
         self._open()
         unknown = set(values) - set(self.layout.stepped)
         if unknown:
-            raise InputError(
-                f"unknown per-step names {sorted(unknown)}; the layout has {list(self.layout.stepped)}"
-            )
+            raise InputError(f"unknown per-step names {sorted(unknown)}; the layout has {list(self.layout.stepped)}")
         self._pending.append([float(values.get(name, np.nan)) for name in self.layout.stepped])
 
     def close(self, status: str) -> None:

@@ -1,9 +1,9 @@
 """Target densities p. Adding one: a small class here and its name in `TARGETS`."""
 
-from .gaussian import Gaussian, GaussianMixture
-from .gibbs import Gibbs, Uniform
-from .kernel import KernelDensity
-from .protocol import Target
+from wflow.targets.gaussian import Gaussian, GaussianMixture
+from wflow.targets.gibbs import Gibbs, Uniform
+from wflow.targets.kernel import KernelDensity
+from wflow.targets.protocol import Target
 
 TARGETS = (Gaussian, GaussianMixture, Gibbs, Uniform, KernelDensity)
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from ..arrays import Array, covariance, floats, frozen, generator, positions, probabilities, vector
-from ..errors import InputError
+from wflow.arrays import Array, covariance, floats, frozen, generator, positions, probabilities, vector
+from wflow.errors import InputError
 
 LOG_TWO_PI = float(np.log(2.0 * np.pi))
 
@@ -18,8 +18,8 @@ class Gaussian:
     """The normal density N(mean, cov): a target, and a state whose flow stays in the Gaussian family.
 
     `mean` `(d,)`, `cov` a number, the diagonal `(d,)` or the matrix `(d, d)`. As a state it carries a factor L with
-    cov = L Lᵀ: x = mean + L z maps the standard normal to it, and flows move (mean, L), where the Wasserstein metric is
-    flat (Otto 2001, section 4.1; Lambert et al., NeurIPS 2022).
+    cov = L Lᵀ: x = mean + L z maps the standard normal to it, and flows move (mean, L), where the Wasserstein metric
+    is flat (Otto 2001, section 4.1; Lambert et al., NeurIPS 2022).
 
     >>> g = Gaussian([1.0], 4.0)
     >>> round(float(g.log_density([[1.0]])[0]), 6)
@@ -70,7 +70,8 @@ class Gaussian:
         return np.exp(self.log_density(x))
 
     def score(self, x: ArrayLike) -> Array:
-        return -np.linalg.solve(self.cov, (positions("x", x, self.dim) - self.mean).T).T
+        score: Array = -np.linalg.solve(self.cov, (positions("x", x, self.dim) - self.mean).T).T
+        return score
 
     def sample(self, n: int, rng: Any = 0) -> Array:
         return self.mean + generator(rng).standard_normal((n, self.dim)) @ self.factor.T

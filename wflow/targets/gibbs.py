@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arrays import Array, floats, frozen, generator, positions, vector
-from ..errors import InputError
-from ..expression import Expression, Field, as_field
+from wflow.arrays import Array, floats, frozen, generator, positions, vector
+from wflow.errors import InputError
+from wflow.expression import Expression, Field, as_field
 
 
 @dataclass(frozen=True, repr=False)
 class Gibbs:
-    """p ∝ exp(-V/temperature), known up to a constant. `V`, `grad`: as in `Potential`; `dim` where V does not say it."""
+    """p ∝ exp(-V/temperature), known up to a constant. `V`, `grad`: as in `Potential`; `dim` where V does not say
+    it."""
 
     V: str | Callable[..., Any]
     temperature: float = 1.0
-    dim: int | None = None  # type: ignore[assignment]
+    dim: int | None = None
     grad: Callable[..., Any] | None = None
 
     normalized = False

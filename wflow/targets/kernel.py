@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arrays import Array, frozen, generator, positions, probabilities
-from ..errors import InputError
-from ..estimators import Kernel, bandwidths, direct_log_density, mesh_estimate
-
+from wflow.arrays import Array, frozen, generator, positions, probabilities
+from wflow.errors import InputError
+from wflow.estimators import Kernel, bandwidths, direct_log_density, mesh_estimate
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
 class KernelDensity:
     """Σ wᵢ N(x; xᵢ, diag(σ²)): the Gaussian kernel density of samples `(n, d)`.
 
-    `bandwidth` is σ in the units of x, a number or `(d,)`, or a rule: "scott", "silverman", "isj" (Botev, Grotowski &
-    Kroese 2010), "score" (the rule for derivatives, n^(-1/(d+6))). `method` is "direct" (exact sums, O(n) a point), "mesh"
-    (B-splines and FFT, d ≤ 3, relative error about 2e-4 of the density where there are samples) or "auto". Away from the samples the
-    value comes from direct sums in the logarithm unless "mesh" is asked for, so that log p holds far out.
+    `bandwidth` is σ in the units of x, a number or `(d,)`, or a rule: "scott", "silverman", "isj" (Botev, Grotowski
+    & Kroese 2010), "score" (the rule for derivatives, n^(-1/(d+6))). `method` is "direct" (exact sums, O(n) a
+    point), "mesh" (B-splines and FFT, d ≤ 3, relative error about 2e-4 of the density where there are samples) or
+    "auto". Away from the samples the value comes from direct sums in the logarithm unless "mesh" is asked for, so
+    that log p holds far out.
 
     >>> p = KernelDensity([[0.0], [1.0]], bandwidth=0.5)
     >>> p.dim, p.normalized
@@ -33,7 +33,11 @@ class KernelDensity:
     rule: str
 
     def __init__(
-        self, samples: ArrayLike, bandwidth: Any = "silverman", weights: ArrayLike | None = None, method: str = "auto"
+        self,
+        samples: ArrayLike,
+        bandwidth: Any = "silverman",
+        weights: ArrayLike | None = None,
+        method: str = "auto",
     ) -> None:
         points = positions("samples", samples)
         shares = probabilities("weights", weights, len(points))

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-from ..arrays import Array
+from wflow.arrays import Array
 
 
 @runtime_checkable

@@ -1,0 +1,57 @@
+"""Closed-form solutions, each with its source: what the numerical methods are held against.
+
+Positions are (n, d), times numbers, everything dimensionless. All values are exact to a few roundings and
+cost O(n d).
+"""
+
+from .diffusion import (
+    barenblatt,
+    barenblatt_radius,
+    drift_diffusion,
+    drift_diffusion_cells,
+    heat_mode,
+    heat_mode_cells,
+    ornstein_uhlenbeck,
+)
+from .gaussians import (
+    euler_maruyama_variance,
+    explicit_gaussian_step,
+    gaussian_chi2,
+    gaussian_fisher,
+    gaussian_hellinger,
+    gaussian_kl,
+    gaussian_kl_natural,
+    gaussian_kl_wasserstein,
+    jko_gaussian_step,
+)
+from .points import (
+    pbdl_flow,
+    pbdl_gradient_descent,
+    pbdl_inverse,
+    pbdl_newton,
+    pbdl_proximal,
+)
+
+__all__ = [
+    "barenblatt",
+    "barenblatt_radius",
+    "drift_diffusion",
+    "drift_diffusion_cells",
+    "euler_maruyama_variance",
+    "explicit_gaussian_step",
+    "gaussian_chi2",
+    "gaussian_fisher",
+    "gaussian_hellinger",
+    "gaussian_kl",
+    "gaussian_kl_natural",
+    "gaussian_kl_wasserstein",
+    "heat_mode",
+    "heat_mode_cells",
+    "jko_gaussian_step",
+    "ornstein_uhlenbeck",
+    "pbdl_flow",
+    "pbdl_gradient_descent",
+    "pbdl_inverse",
+    "pbdl_newton",
+    "pbdl_proximal",
+]
