@@ -162,9 +162,11 @@ def test_mass_in_the_far_tail_and_in_the_middle(potential, dt):
 
 
 def test_cells_of_no_weight_keep_the_guess():
-    operator = gibbs_operator(double_well, (2, 2), (32, 32), 1.0)
-    operator.diag[0, :10] = operator.ky[0, :11] = operator.kz[0, :10] = 0.0
-    rhs = np.where(operator.diag > 0, 1.0, 0.0)
+    operator = gibbs_operator(cold, (2.2, 2), (64, 64), 1e-3)
+    for array in (operator.diag[0, :10], operator.ky[0, :11], operator.kz[0, :10]):
+        array[:] = 0.0
+    rhs = np.zeros(operator.diag.shape)
+    rhs[0, 12:14, 3:6] = rhs[0, 32, 32] = 1.0  # far enough out that sweeps on the solution itself are needed
     solution = cg.solve(operator, rhs, guess=np.full(rhs.shape, 7.0))
     assert solution.converged
     assert np.all(solution.w[0, :10] == 7.0)
@@ -176,6 +178,17 @@ def test_too_few_cycles_are_said():
     rhs = operator.diag * np.random.default_rng(4).random((1, 64, 64))
     solution = cg.solve(operator, rhs, max_iterations=2)
     assert (solution.converged, solution.iterations) == (False, 2)
+    operator = gibbs_operator(cold, (2.2, 2), (64, 64), 1e-3)
+    rhs = np.zeros(operator.diag.shape)
+    rhs[0, 2:5, 3:6] = rhs[0, 32, 32] = 1.0  # conjugate gradients are content after one cycle, the rest is not
+    solution = cg.solve(operator, rhs, max_iterations=3)
+    assert (solution.converged, solution.iterations) == (False, 3)
+
+
+def test_what_rounding_forbids_is_not_asked():
+    operator = gibbs_operator(cold, (2.2, 2), (128, 128), 1e6)
+    solution = cg.solve(operator, operator.diag * np.random.default_rng(11).random((1, 128, 128)), rtol=1e-13)
+    assert solution.converged
 
 
 def test_zero_and_exact_guess_cost_nothing():

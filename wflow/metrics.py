@@ -75,8 +75,7 @@ class Newton:
                 f"Newton's direction does not descend at {state!r}: the Hessian's smallest eigenvalue is {low:g}; "
                 "take metrics.Euclidean() there"
             )
-        direction: Array = -np.linalg.solve(matrix, covector)
-        return direction
+        return np.asarray(-np.linalg.solve(matrix, covector), dtype=np.float64)
 
     def move(self, state: Any, direction: Array, step: float) -> Any:
         return state.at(state.coordinates + step * direction)

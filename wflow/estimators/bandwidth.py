@@ -88,8 +88,7 @@ def rule_bandwidth(samples: Array, weights: Array, rule: str) -> Array:
 
 
 def isj_bandwidth(samples: Array, weights: Array) -> float | None:
-    """Improved Sheather-Jones bandwidth of samples (n,) with weights (n,) of sum 1; None when there is no
-    root.
+    """Improved Sheather-Jones bandwidth of samples (n,) with weights (n,) of sum 1; None where it has no root.
 
     Botev, Grotowski and Kroese (2010), Annals of Statistics 38, section 5: the fixed point t = xi
     gamma^[7](t), with the functionals from the cosine transform of 4096 bins (the error of binning is below
@@ -117,8 +116,7 @@ def isj_bandwidth(samples: Array, weights: Array) -> float | None:
 
 
 def _plug_in(t: float, count: float, squared: Array, frequency: Array) -> float:
-    """xi gamma^[7](t): squared norms of the derivatives of order 7 down to 2, each from the next one's
-    bandwidth."""
+    """xi gamma^[7](t): squared norms of derivatives of order 7 down to 2, each by the bandwidth for the last."""
     time = t
     for s in range(MOMENTS, 1, -1):
         norm = 2 * np.pi ** (2 * s) * np.sum(frequency**s * squared * np.exp(-frequency * np.pi**2 * time))

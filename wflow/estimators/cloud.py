@@ -45,8 +45,7 @@ def check_positions(positions: ArrayLike, box: Box | None = None, what: str = "s
 
 
 def check_weights(weights: ArrayLike | None, n: int) -> Array:
-    """Weights (n,) >= 0 scaled to sum 1, as they are where the sum is 1 to rounding; None for equal
-    weights."""
+    """Weights (n,) >= 0 scaled to sum 1, untouched where the sum is 1 to rounding; None for equal weights."""
     if weights is None:
         return np.full(n, 1.0 / n)
     weights = np.ascontiguousarray(weights, dtype=float)

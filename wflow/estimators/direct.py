@@ -28,7 +28,7 @@ def direct_log_density(
 
     In a box every sample has its images: all of them on periodic and no-flux axes until what is left out is
     below 1e-14 of the sum; points and samples must lie in it. Cost: about 1 ns a pair on two cores in 2-D,
-    without a box; some 20 times that with one. Raises `InputError`.
+    without a box; some 30 times that with one. Raises `InputError`.
 
     >>> log_density, score = direct_log_density([[1.0]], [[0.0]], None, 1.0)
     >>> round(float(log_density[0]), 12), round(float(score[0, 0]), 12)

@@ -1,5 +1,4 @@
-"""Kernel density estimate by a particle mesh: spread with B-splines, convolve by FFT, interpolate back; O(n +
-cells).
+"""Kernel density estimate by a particle mesh: spread with B-splines, convolve by FFT, interpolate back.
 
 The way of particle-mesh Ewald sums (Essmann et al. 1995; Hockney and Eastwood 1988, chapter 8). Spreading and
 interpolation use one spline, so the discrete kernel K(x_i, x_j) is symmetric and the gradient is its exact
@@ -25,8 +24,7 @@ WORKERS = 2  # a fixed number: how the transform is cut must not depend on the m
 
 
 def convolve(mesh: Mesh, positions: Array, masses: Array, points: Array | None = None) -> tuple[Array, Array]:
-    """Sum of masses (n,) of any sign times the kernel, and its gradient, at the positions or at points: (m,),
-    (m, d).
+    """Sum of masses (n,) of any sign times the kernel (m,), and its gradient (m, d), at the positions or at points.
 
     Linear in the masses; nothing is checked or floored; positions and points must lie within the extent of
     the mesh.
@@ -53,8 +51,7 @@ def _stripes(n: int, cells: int) -> int:
 
 
 def _filter(values: Array, mesh: Mesh) -> Array:
-    """Multiply by the factors in Fourier space: cosine transforms between walls (even extension), Fourier
-    elsewhere."""
+    """Multiply by the factors in Fourier space: cosine transforms between walls, which mirror, Fourier elsewhere."""
     walls = [k for k in range(values.ndim) if mesh.mirrored[k]]
     rings = [k for k in range(values.ndim) if not mesh.mirrored[k]]
     workers = WORKERS if values.size > 2**14 else 1

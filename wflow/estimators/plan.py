@@ -44,8 +44,7 @@ class Mesh:
 
     @property
     def offset(self) -> Array:
-        """Where the mesh coordinate of the kernels is 0. Nodes are at cell edges, with walls at cell
-        centres."""
+        """Where the mesh coordinate of the kernels is 0. Nodes are at cell edges, between walls at cell centres."""
         return self.lower - np.where(self.mirrored, 0.5, 1.0) * self.spacing
 
     @property
@@ -86,7 +85,8 @@ def plan_mesh(
 def _counts(extent: Array, step: Array, box: Box | None, order: int, ratio: float) -> Array:
     """Least number of cells per axis, as floats, which may be huge."""
     if box is None:
-        return np.ceil(extent[1] / step) - np.floor(extent[0] / step) + REACH * ratio + order + 1
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.ceil(extent[1] / step) - np.floor(extent[0] / step) + REACH * ratio + order + 1
     return np.maximum(np.ceil((box.upper - box.lower) / step), 2 * order)
 
 
@@ -120,8 +120,7 @@ def _check_size(extent: Array, bandwidth: Array, step: Array, count: Array, box:
 def _transform(
     cells: int, spacing: float, bandwidth: float, order: int, positive: bool, mirrored: bool, halved: bool
 ) -> Array:
-    """Fourier factor of one axis over h: the Gaussian, with the two splines divided out or their variance
-    off."""
+    """Fourier factor of one axis over h: the Gaussian with the two splines divided out, or less their variance."""
     if mirrored:
         cycles = np.arange(cells) / (2 * cells)
     else:

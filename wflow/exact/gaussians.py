@@ -106,7 +106,7 @@ def gaussian_hellinger(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, c
     2 - 2 det(AB)^(1/4) det((A + B)/2)^(-1/2) exp(-d'((A + B)/2)^-1 d/8). Source: Pardo (2006), sec. 1.2.
 
     >>> round(gaussian_hellinger([0.0], 1.0, [1.0], 4.0), 10)  # 2 - 2 sqrt(4/5) e^(-1/20)
-    0.2983843908
+    0.2983890757
     """
     shift, a, b = _pair(mean_a, cov_a, mean_b, cov_b)
     middle = 0.5 * (a + b)

@@ -33,7 +33,7 @@ def pbdl_newton(x: ArrayLike, rate: float, k: int) -> Array:
     """Newton's method: x0 (1 - rate)^k, x1 (1 - rate/3)^k.
 
     >>> pbdl_newton([3.0, 3.0], rate=1 / 3, k=10).round(8)
-    array([0.05202459, 0.92383832])
+    array([0.05202459, 0.92383844])
     """
     return np.asarray(x, float) * np.array([1 - rate, 1 - rate / 3]) ** k
 

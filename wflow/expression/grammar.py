@@ -21,7 +21,8 @@ from wflow.expression.functions import ALIASES, CONSTANTS, FUNCTIONS, Power, app
 
 MAX_LENGTH = 10_000  # characters
 MAX_NODES = 5_000  # of the syntax tree
-MAX_DEPTH = 100  # of nesting; sums and products of any length count once
+MAX_DEPTH = 40  # of nesting, where a sum or a product counts once: second derivatives of deeper ones take seconds
+MAX_FACTORS = 32  # that are no constants, for the same reason; sums may have any length
 MAX_EXPONENT = 1_000
 MAX_BITS = 200_000  # of an exact constant raised to a power
 
@@ -125,6 +126,8 @@ class _Reader:
         """A sum or a product of any length, without recursion along it."""
         kinds = (ast.Add, ast.Sub) if isinstance(node.op, ast.Add | ast.Sub) else (ast.Mult, ast.Div)
         parts = [self.inverted(part, back, depth) for part, back in _links(node, kinds)]
+        if kinds[0] is ast.Mult and sum(not part.is_Rational for part in parts) > MAX_FACTORS:
+            raise self.refuse(node, f"a product may have {MAX_FACTORS} factors; take powers, or exp of a sum of logs")
         joined = (sympy.Add if kinds[0] is ast.Add else sympy.Mul)(*parts)
         return self.constant(node, joined) if joined.is_Rational else joined
 

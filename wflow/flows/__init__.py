@@ -4,7 +4,7 @@ Which functional goes with which state is decided here, and refused with the rea
 
 | | Density | Particles | Gaussian | Point |
 |---|---|---|---|---|
-| FDivergence, Entropy, PowerEntropy, InternalEnergy | yes | by an estimate | by quadrature | no: a Dirac has no density |
+| FDivergence, Entropy, PowerEntropy, InternalEnergy | yes | by an estimate | by quadrature | no: it has none |
 | Potential | yes | yes | by quadrature | yes |
 | Interaction | yes | yes | by quadrature | no: a point does not interact with itself |
 """
@@ -18,6 +18,7 @@ from wflow.errors import InputError
 from wflow.estimators import Box, as_estimator
 from wflow.expression import as_vector_field
 from wflow.flows.density import DensityFlow
+from wflow.flows.diffusion import Diffusion
 from wflow.flows.gaussian import GaussianFlow
 from wflow.flows.particles import ParticleFlow
 from wflow.flows.point import PointFlow
@@ -98,7 +99,8 @@ def _density_flow(terms: Terms, metric: Any, state: Density, extra: Any, rtol: f
                 f"the density has mass {stuck:.3g} where the target is zero; start it inside the target's support"
             )
     drift = None if extra is None else Drift(grid, extra)
-    return DensityFlow(terms, metric, Variation(grid, terms, state.mass), form, drift, rtol)
+    diffusion = None if form is None else Diffusion(form, terms.temperature)
+    return DensityFlow(terms, metric, Variation(grid, terms, state.mass), diffusion, drift, rtol)
 
 
 def _particle_flow(

@@ -1,6 +1,6 @@
 """A functional on a density on a grid: finite volumes.
 
-Density terms that form one filtration equation take its two-point flux (`reference.py`); every other functional
+Density terms that form one filtration equation take its two-point flux (`diffusion.py`); every other functional
 takes the upwind flux of -∇ξ with ξ = δF/δq at the cells, which is at rest exactly where ξ is constant; a prescribed
 drift adds its own upwind flux (`transport.py`).
 """
@@ -14,14 +14,13 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.flows.boxes import kernel_faces, mean_on_faces, padded, wraps
-from wflow.flows.filtration import linear_step, newton_step, operator, stiffness_product
-from wflow.flows.protocol import Facts, Solve
-from wflow.flows.reference import Reference, Weights
+from wflow.flows.diffusion import Diffusion, damping
+from wflow.flows.protocol import Facts, Solve, recurrence
+from wflow.flows.reference import Weights
 from wflow.flows.terms import Terms
 from wflow.flows.transport import Drift, descent_velocities, upwind_rate
-from wflow.flows.variation import TINY, Variation
-from wflow.linalg.cg import solve
-from wflow.linalg.krylov import directional, newton_krylov
+from wflow.flows.variation import Variation
+from wflow.linalg.krylov import directional, newton_krylov, power_radius
 from wflow.metrics import Metric
 from wflow.states import Density
 
@@ -33,7 +32,7 @@ class DensityFlow:
     terms: Terms
     metric: Metric
     variation: Variation
-    reference: Reference | None
+    diffusion: Diffusion | None
     extra: Drift | None
     rtol: float
 
@@ -47,6 +46,7 @@ class DensityFlow:
             stiff=bool(self.terms.densities),
             transport=not self.terms.densities,
             balanced=not timed,
+            linear=self.diffusion is not None and self.diffusion.form.linear and self.extra is None and not timed,
         )
 
     @property
@@ -69,23 +69,13 @@ class DensityFlow:
 
     def _rate(self, time: float, grid: Any, q: Array) -> Array:
         out = np.zeros(q.shape)
-        if self.reference is not None:
-            out = out - self._filtration_rate(self.reference, self.reference.weights(time, q), q)
+        if self.diffusion is not None:
+            out = self.diffusion.rate(time, q)
         elif self.terms.densities or self.terms.potential or self.terms.interactions:
-            out = out + upwind_rate(grid, q, descent_velocities(grid, self.variation.slope(time, q)))
+            out = upwind_rate(grid, q, descent_velocities(grid, self.variation.slope(time, q)))
         if self.extra is not None:
             out = out + upwind_rate(grid, q, self.extra.velocities(time))
         return out
-
-    @staticmethod
-    def _filtration_rate(reference: Reference, weights: Weights, q: Array) -> Array:
-        p = weights.cells
-        u = np.divide(q.reshape(p.shape), p, out=np.zeros_like(p), where=p > 0.0)
-        with np.errstate(all="ignore"):
-            pressure = reference.generator.pressure(u)
-            bottom = reference.generator.pressure(np.zeros(1))[0]
-        pressure = pressure - bottom if np.isfinite(bottom) else pressure
-        return stiffness_product(weights, pressure).reshape(q.shape)
 
     def drift(self, time: float, state: Density) -> Array:
         raise InputError("Langevin moves particles, not a density; take wf.Particles(density.sample(n))")
@@ -101,16 +91,9 @@ class DensityFlow:
         return max(1e-13, min(1e-6, self.rtol * scale))
 
     def resolvent(self, time: float, guess: Density, base: Array, scale: float) -> Solve:
-        reference = self.reference
-        if reference is None or self.extra is not None or reference.convolutions:
+        if self.diffusion is None or self.extra is not None or not self.diffusion.frozen:
             return self._krylov(time, guess, base, scale)
-        weights = reference.weights(time, guess.values)
-        shape, rtol = weights.cells.shape, self._inner(scale)
-        start, rhs = guess.values.reshape(shape), base.reshape(shape)
-        if reference.linear:
-            answer = linear_step(weights, self.terms.temperature, rhs, scale, start, rtol)
-        else:
-            answer = newton_step(reference.generator, weights, rhs, scale, start, rtol)
+        answer = self.diffusion.implicit(time, guess.values, base, scale, self._inner(scale))
         values = answer.values.reshape(base.shape)
         return Solve(guess.at(values), answer.iterations, answer.linear, answer.converged)
 
@@ -126,32 +109,33 @@ class DensityFlow:
         )
         return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
 
-    def _diffusion(self, time: float, grid: Any, q: Array) -> tuple[Weights, Array]:
-        """Weights and diagonal D of the diffusive part: (D + s A) δw = r, δq = r - s A δw is its implicit step."""
-        if self.reference is not None:
-            weights = self.reference.weights(time, q)
-            p = weights.cells
-            u = np.divide(q.reshape(p.shape), p, out=np.zeros_like(p), where=p > 0.0)
-            with np.errstate(all="ignore"):
-                diag = p / np.maximum(self.reference.generator.diffusivity(np.maximum(u, TINY)), 1e-200)
-            return weights, np.minimum(diag, 1e200)
+    def _inverse(self, time: float, grid: Any, q: Array, scale: float) -> Callable[[Array], Array]:
+        """(1 - scale · Jacobian)⁻¹ of the diffusive part; the identity where there is none."""
+        if not self.terms.densities:
+            return lambda r: r
+        if self.diffusion is not None:
+            return self.diffusion.inverse(time, q, scale)
+        # δξ = stiffness · δq and the flux q ∇δξ: again D + s A, with D = 1/stiffness and q on the faces.
         held = np.maximum(q, 0.0)
         faces = [mean_on_faces(grid, held, axis) for axis in range(grid.dim)]
         diag = padded(grid, 1.0 / np.maximum(self.variation.stiffness(held), 1e-200))
-        return Weights(diag, kernel_faces(grid, faces), wraps(grid)), diag
+        return damping(Weights(diag, kernel_faces(grid, faces), wraps(grid)), diag, scale)
 
-    def _inverse(self, time: float, grid: Any, q: Array, scale: float) -> Callable[[Array], Array]:
-        if not self.terms.densities:
-            return lambda r: r
-        weights, diag = self._diffusion(time, grid, q)
-        system = operator(weights, diag, scale)
+    def spectral_radius(self, time: float, state: Density) -> float:
+        if self.diffusion is not None and self.extra is None:
+            return self.diffusion.radius(time, state.values)
+        return power_radius(lambda v: self.jacobian(time, state, v), state.values)
 
-        def apply(r: Array) -> Array:
-            rhs = r.reshape(diag.shape)
-            step = solve(system, rhs, rtol=1e-4).w
-            return (rhs - scale * stiffness_product(weights, step)).reshape(r.shape)
+    def recurrence(self, time: float, state: Density, dt: float, rows: Array, first: Array) -> Density:
+        if self.diffusion is None or self.extra is not None or not self.diffusion.frozen:
+            return recurrence(self, time, state, dt, rows, first)
+        return state.at(self.diffusion.recurrence(time, state.values, dt, rows, first, self._inner(dt)))
 
-        return apply
+    def propagate(self, state: Density, dt: float) -> Solve:
+        if self.diffusion is None or not self.facts.linear:
+            raise InputError("only a linear flow on a grid has an exponential; take an adaptive stepper")
+        values, answer = self.diffusion.propagate(state.values, dt, max(1e-12, self.rtol * dt), state.grid.volume)
+        return Solve(state.at(values), answer.steps, answer.linear, answer.converged)
 
     def smooth(self, time: float, state: Density, delta: Array, scale: float) -> Array:
         return self._inverse(time, state.grid, state.values, scale)(delta)

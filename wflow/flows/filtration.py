@@ -46,10 +46,10 @@ def linear_step(weights: Weights, factor: float, base: Array, scale: float, star
     p = weights.cells
     guess = np.divide(start, p, out=np.zeros_like(p), where=p > 0.0)
     answer = solve(operator(weights, p, scale * factor), base, guess, rtol=rtol)
-    return Filtered(_conserved(weights, answer.w * p, base, rtol), 1, answer.iterations, answer.converged)
+    return Filtered(conserved(weights, answer.w * p, base, rtol), 1, answer.iterations, answer.converged)
 
 
-def _conserved(weights: Weights, q: Array, base: Array, rtol: float) -> Array:
+def conserved(weights: Weights, q: Array, base: Array, rtol: float) -> Array:
     """Remove what the solver's residual did to sign and mass: both changes are within its tolerance.
 
     A larger negative part stays, for the stepper to see; with absorbing sides, which let mass out, mass is not
@@ -82,7 +82,7 @@ def newton_step(
     goal = rtol * float(np.abs(base).sum())
     # A floor on the start only: at u = 0 a steep Φ is infinite. Newton leaves it in its first step.
     u = np.maximum(start / safe, 1e-30 if generator.steep else 0.0)
-    shift = _vacuum_pressure(generator)
+    shift = vacuum_pressure(generator)
     linear, before = 0, np.inf
     with np.errstate(all="ignore"):
         for iteration in range(most):
@@ -92,7 +92,7 @@ def newton_step(
             if not np.isfinite(size):
                 return Filtered(p * u, iteration, linear, False)
             if size <= goal or (size <= 1e3 * goal and size >= 0.5 * before):
-                return Filtered(_conserved(weights, np.where(held, p * u, base), base, rtol), iteration, linear, True)
+                return Filtered(conserved(weights, np.where(held, p * u, base), base, rtol), iteration, linear, True)
             before = size
             diag = np.where(held, p / np.maximum(generator.diffusivity(u), 1e-200), 0.0)
             system = operator(weights, np.minimum(diag, 1e200), scale)
@@ -102,7 +102,7 @@ def newton_step(
     return Filtered(p * u, most, linear, False)
 
 
-def _vacuum_pressure(generator: Generator) -> float:
+def vacuum_pressure(generator: Generator) -> float:
     """Φ(0) where it is finite, so that an absorbing side, where q = 0, is w = 0."""
     with np.errstate(all="ignore"):
         value = float(generator.pressure(np.zeros(1))[0])

@@ -18,9 +18,9 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.flows.point import mixed_rms
-from wflow.flows.protocol import Facts, Solve
+from wflow.flows.protocol import Facts, Solve, recurrence
 from wflow.flows.terms import Terms, per_mass, per_mass_slope
-from wflow.linalg.krylov import directional, newton_krylov, solve_linear
+from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import Objective, proximal_rows
 from wflow.metrics import Metric, Wasserstein
 from wflow.targets import Gaussian
@@ -138,6 +138,15 @@ class GaussianFlow:
             Objective(value, gradient, hessian), start, base.ravel()[None], scale, max(self.rtol, 1e-13)
         )
         return Solve(guess.at(y[0].reshape(shape)), count, 0, good)
+
+    def spectral_radius(self, time: float, state: Gaussian) -> float:
+        return power_radius(lambda v: self.jacobian(time, state, v), state.coordinates)
+
+    def recurrence(self, time: float, state: Gaussian, dt: float, rows: Array, first: Array) -> Gaussian:
+        return recurrence(self, time, state, dt, rows, first)
+
+    def propagate(self, state: Gaussian, dt: float) -> Solve:
+        raise InputError("only a linear flow on a grid has an exponential; take an adaptive stepper")
 
     def smooth(self, time: float, state: Gaussian, delta: Array, scale: float) -> Array:
         return solve_linear(lambda v: v - scale * self.jacobian(time, state, v), delta, None, 1e-6)[0]

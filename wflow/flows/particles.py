@@ -18,9 +18,9 @@ from wflow.errors import InputError
 from wflow.estimators import Box, Estimate
 from wflow.flows.pairs import mean_force, mean_value
 from wflow.flows.point import mixed_rms, potential_objective
-from wflow.flows.protocol import Facts, Solve
+from wflow.flows.protocol import Facts, Solve, recurrence
 from wflow.flows.terms import Terms, diffusivity, per_mass
-from wflow.linalg.krylov import directional, newton_krylov, solve_linear
+from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import proximal_rows
 from wflow.metrics import Metric
 from wflow.states import Particles
@@ -128,6 +128,15 @@ class ParticleFlow:
             lambda r: self.error(guess, r) <= self.rtol,
         )
         return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
+
+    def spectral_radius(self, time: float, state: Particles) -> float:
+        return power_radius(lambda v: self.jacobian(time, state, v), state.positions)
+
+    def recurrence(self, time: float, state: Particles, dt: float, rows: Array, first: Array) -> Particles:
+        return recurrence(self, time, state, dt, rows, first)
+
+    def propagate(self, state: Particles, dt: float) -> Solve:
+        raise InputError("only a linear flow on a grid has an exponential; take an adaptive stepper")
 
     def smooth(self, time: float, state: Particles, delta: Array, scale: float) -> Array:
         return solve_linear(lambda v: v - scale * self.jacobian(time, state, v), delta, None, 1e-6)[0]

@@ -7,9 +7,9 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError
-from wflow.flows.protocol import Facts, Solve
+from wflow.flows.protocol import Facts, Solve, recurrence
 from wflow.flows.terms import Fields
-from wflow.linalg.krylov import directional, newton_krylov, solve_linear
+from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import Objective, proximal_rows
 from wflow.metrics import Euclidean, Metric, Wasserstein
 from wflow.states import Point
@@ -75,6 +75,15 @@ class PointFlow:
             lambda r: self.error(guess, r) <= self.rtol,
         )
         return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
+
+    def spectral_radius(self, time: float, state: Point) -> float:
+        return power_radius(lambda v: self.jacobian(time, state, v), state.x)
+
+    def recurrence(self, time: float, state: Point, dt: float, rows: Array, first: Array) -> Point:
+        return recurrence(self, time, state, dt, rows, first)
+
+    def propagate(self, state: Point, dt: float) -> Solve:
+        raise InputError("only a linear flow on a grid has an exponential; take an adaptive stepper")
 
     def smooth(self, time: float, state: Point, delta: Array, scale: float) -> Array:
         return solve_linear(lambda v: v - scale * self.jacobian(time, state, v), delta, None, 1e-6)[0]

@@ -18,7 +18,7 @@ class Facts:
     step. `decays`: the energy never rises under a monotone stepper. `signed`: coordinates may be negative. `stiff`:
     explicit steps are limited by stability. `transport`: no diffusion, a flux of given or frozen velocity.
     `metered`: the energy is cheap enough for every step. `balanced`: dF/dt = -dissipation holds. `noisy`: there is a
-    Langevin form.
+    Langevin form. `linear`: the rate is a fixed linear map.
     """
 
     per_time: bool = False
@@ -29,6 +29,7 @@ class Facts:
     metered: bool = True
     balanced: bool = True
     noisy: bool = False
+    linear: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,16 @@ class Flow(Protocol):
     def resolvent(self, time: float, guess: Any, base: Array, scale: float) -> Solve:
         """The state y with y - scale · rate(time, y) = base: one implicit stage."""
 
+    def spectral_radius(self, time: float, state: Any) -> float:
+        """A bound, or a safe estimate, of the largest modulus of the Jacobian's eigenvalues."""
+
+    def recurrence(self, time: float, state: Any, dt: float, rows: Array, first: Array) -> Any:
+        """The last Y of Yⱼ = μ Yⱼ₋₁ + ν Yⱼ₋₂ + (1-μ-ν) Y₀ + dt (μ̃ rate(Yⱼ₋₁) + γ̃ first) with rows (μ, ν, μ̃, γ̃,
+        c)."""
+
+    def propagate(self, state: Any, dt: float) -> Solve:
+        """exp(dt · L) for a linear flow, to the tolerance of the run; `InputError` where the flow is not linear."""
+
     def smooth(self, time: float, state: Any, delta: Array, scale: float) -> Array:
         """(1 - scale · Jacobian)⁻¹ delta: damps the stiff part of an error estimate."""
 
@@ -90,3 +101,14 @@ class Flow(Protocol):
 
     def measures(self, time: float, state: Any) -> dict[str, float]:
         """Diagnostics of a frame besides energy and dissipation."""
+
+
+def recurrence(flow: Flow, time: float, state: Any, dt: float, rows: Array, first: Array) -> Any:
+    """`Flow.recurrence` by calls of `rate`."""
+    start = state.coordinates
+    before, prev = start, start + rows[0, 2] * dt * first
+    for mu, nu, mu_rate, gamma, node in rows[1:]:
+        rate = flow.rate(time + node * dt, state.at(prev))
+        new = mu * prev + nu * before + (1.0 - mu - nu) * start + dt * (mu_rate * rate + gamma * first)
+        before, prev = prev, new
+    return state.at(prev)

@@ -7,6 +7,7 @@ of reverse KL divergences, are ε times the reverse KL divergence to p ∝ exp((
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from wflow.flows.terms import Terms
 from wflow.functionals import Generator
 from wflow.functionals.powers import Weighted
 from wflow.grid import Grid
+from wflow.kernels import stencil
 
 # Weights below exp(-690) of the largest are held there: float64 ends at exp(-708), and sums of them must still add up.
 LOWEST = -690.0
@@ -31,6 +33,23 @@ class Weights:
     cells: Array
     faces: tuple[Array, Array, Array]
     wraps: tuple[bool, bool, bool]
+
+    @cached_property
+    def inverse(self) -> Array:
+        """1/p, and 0 in walls."""
+        return np.divide(1.0, self.cells, out=np.zeros_like(self.cells), where=self.cells > 0.0)
+
+    @cached_property
+    def outflow(self) -> Array:
+        """Σ_f p_f/h² over the faces of a cell, over p."""
+        out = np.empty(self.cells.shape)
+        stencil.diagonal(np.zeros(self.cells.shape), *self.faces, self.wraps, out)
+        return out * self.inverse
+
+    @cached_property
+    def radius(self) -> float:
+        """Gershgorin's bound of the spectral radius of u ↦ -∇·(p∇u)/p."""
+        return 2.0 * float(self.outflow.max())
 
 
 @dataclass(frozen=True, eq=False)

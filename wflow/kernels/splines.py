@@ -16,8 +16,7 @@ _REASSOCIATE = {"reassoc", "contract", "nsz"}
 
 @njit(cache=True, fastmath=_REASSOCIATE)
 def _place(block, axis, offset, inverse, base, fraction):
-    """Mesh coordinate u = (x - offset) / h, split into its floor and the rest; the border has made sure that
-    u >= 0."""
+    """Mesh coordinate u = (x - offset) / h, split into its floor and the rest; the border makes sure that u >= 0."""
     for q in range(len(block)):
         u = (block[q, axis] - offset[axis]) * inverse[axis]
         base[axis, q] = int(u)
@@ -26,8 +25,7 @@ def _place(block, axis, offset, inverse, base, fraction):
 
 @njit(cache=True, fastmath=_REASSOCIATE)
 def _raise_order(weights, fraction, m):
-    """B-spline values of order m from those of order m - 1 (de Boor's recursion on a uniform grid), in
-    place."""
+    """B-spline values of order m from those of order m - 1 (de Boor's recursion on a uniform grid), in place."""
     scale = 1.0 / (m - 1)
     for q in range(BLOCK):
         weights[m - 1, q] = scale * fraction[q] * weights[m - 2, q]
@@ -223,8 +221,7 @@ def _gather_stripe(mesh, shape, positions, offset, inverse, value, gradient, fir
 
 @njit(cache=True, parallel=True)
 def gather(mesh, shape, positions, offset, inverse, value, gradient, stripes, taps):
-    """Value (n,) and gradient (n, d) of the spline whose coefficients are the flat mesh, into given
-    arrays."""
+    """Value (n,) and gradient (n, d) of the spline whose coefficients are the flat mesh, into given arrays."""
     n = len(positions)
     for s in prange(stripes):
         first, last = n * s // stripes, n * (s + 1) // stripes

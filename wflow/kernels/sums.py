@@ -23,8 +23,7 @@ _COMPARE = {"reassoc", "contract", "nsz", "nnan"}
 
 @njit(cache=True, fastmath={"contract"})
 def exp_block(values, size, top):
-    """exp(values[:size] - top) in place, values <= top; relative error below 1e-15 down to `LOWEST`, then
-    constant.
+    """exp(values[:size] - top) in place, values <= top; relative error below 1e-15 down to `LOWEST`, then flat.
 
     Without a call in the loop, so that it vectorises. Cody and Waite (1980): reduction by ln 2 in two parts,
     Taylor to degree 12 on |r| <= ln(2)/2 (remainder 2e-16). Adding `ROUND` leaves the nearest integer n in
@@ -93,7 +92,7 @@ def _add_block(sums, terms, point, samples, start, size):
 
 @njit(cache=True)
 def _log_sum_point(point, samples, log_weights, terms, sums):
-    """Log of the sum over the samples; leaves the mean shift in sums[1:]. Rescales when a block has a larger
+    """Log of the sum over the samples; leaves the mean shift in sums[1:]. Rescales where a block has a larger
     term."""
     top = -1e300
     sums[:] = 0.0
@@ -114,8 +113,7 @@ def _log_sum_point(point, samples, log_weights, terms, sums):
 def log_sums(points, samples, log_weights):
     """Log of sum_j w_j exp(-|x_j - y_i|^2 / 2), and the weighted mean of x_j - y_i.
 
-    points (m, d), samples (d, n), both in units of the bandwidth; log_weights (n,) finite. Gives (m,), (m,
-    d).
+    points (m, d), samples (d, n), both in units of the bandwidth; log_weights (n,) finite. Gives (m,), (m, d).
     """
     m, d = points.shape
     logs = np.empty(m)
@@ -164,8 +162,7 @@ def _images(x, y, nearest, period, mirrored, reach):
 
 @njit(cache=True)
 def _log_sum_boxed(point, samples, log_weights, period, mirrored, reach, shift):
-    """As `_log_sum_point` with images; the sum over images factorises over the axes. Two passes: largest,
-    then sum."""
+    """As `_log_sum_point` with images, whose sum factorises over the axes. Two passes: largest, then sum."""
     d, n = samples.shape
     top = -1e300
     for j in range(n):

@@ -63,9 +63,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class Level:
-    """A grid of the hierarchy: its operator, the parents of its cells on each axis, and what a cycle works
-    in.
-    """
+    """A grid of the hierarchy: its operator, the parents of its cells on each axis, and what a cycle works in."""
 
     operator: Operator
     parents: tuple[NDArray[np.int64], ...]

@@ -9,11 +9,11 @@ Array = NDArray[np.float64]
 
 @njit(cache=True)
 def solve(lower, diag, upper, rhs):
-    """Solve lower_i x_(i-1) + diag_i x_i + upper_i x_(i+1) = rhs_i, all arrays (n,); lower_0 and upper_(n-1)
-    are unused.
+    """Solve lower_i x_(i-1) + diag_i x_i + upper_i x_(i+1) = rhs_i.
 
-    Elimination without exchange of rows, stable where the matrix is diagonally dominant by rows or by columns
-    (an implicit step of a flow on a grid always is). Accuracy a few roundings times the condition number.
+    All arrays are (n,); lower_0 and upper_(n-1) are unused. Elimination without exchange of rows, stable
+    where the matrix is diagonally dominant by rows or by columns (an implicit step of a flow on a grid always
+    is). Accuracy a few roundings times the condition number.
 
     >>> solve(np.array([0.0, -1.0]), np.array([2.0, 2.0]), np.array([-1.0, 0.0]), np.array([1.0, 1.0]))
     array([1., 1.])
@@ -61,13 +61,12 @@ def solve_periodic(lower, diag, upper, rhs):
 
 @njit(cache=True)
 def solve_network(ground, faces, periodic, rhs, out):
-    """Solve ground_i x_i + faces_i (x_i - x_(i-1)) + faces_(i+1) (x_i - x_(i+1)) = rhs_i into `out`, all not
-    negative.
+    """Solve ground_i x_i + faces_i (x_i - x_(i-1)) + faces_(i+1) (x_i - x_(i+1)) = rhs_i into `out`.
 
-    `ground`, `rhs`, `out` are (n,), `faces` (n+1,). On a ring the first and last face are one; else x = 0
-    outside. The elimination subtracts nothing (Grassmann, Taksar & Heyman, Oper. Res. 33 (1985) 1107): for
-    rhs >= 0 every x_i has full relative accuracy, over any range of weights. A cell tied to nothing keeps
-    what `out` holds.
+    `ground`, `rhs`, `out` are (n,), `faces` (n+1,); the coefficients are not negative. On a ring the first
+    and last face are one; else x = 0 outside. The elimination subtracts nothing (Grassmann, Taksar & Heyman,
+    Oper. Res. 33 (1985) 1107): for rhs >= 0 every x_i has full relative accuracy, over any range of weights.
+    A cell tied to nothing keeps what `out` holds.
 
     >>> x = np.empty(2)
     >>> solve_network(np.array([1e-300, 1.0]), np.array([0.0, 1e-200, 0.0]), False, np.array([0.0, 1.0]), x)

@@ -183,7 +183,7 @@ def march(plan: Plan) -> Iterator[Moment]:
     memory: Memory = {}
     time, state, done = 0.0, plan.state, 0
     controller = Controller(plan.tol, plan.flow.facts.per_time)
-    dt = first_step(plan.flow, state, plan.t_end, plan.tol) if plan.dt is None else plan.dt
+    dt = _first(plan)
     pending = [] if plan.frames is None else [float(t) for t in plan.frames]
     while True:
         if plan.max_steps is not None and done >= plan.max_steps:
@@ -214,6 +214,15 @@ def march(plan: Plan) -> Iterator[Moment]:
         yield Moment(time, state, numbers, energy, status, due)
         if ended or stopped:
             return
+
+
+def _first(plan: Plan) -> float:
+    """The first step to try: the fixed one, the whole way for an exact stepper, or a guess."""
+    if plan.dt is not None:
+        return plan.dt
+    if plan.stepper.order == np.inf:
+        return plan.t_end
+    return first_step(plan.flow, plan.state, plan.t_end, plan.tol)
 
 
 @dataclass(frozen=True)
@@ -270,6 +279,7 @@ def _adaptive_step(
         ratio = controller.ratio(step.error, size) if step.status is Status.RUNNING else np.nan
         if ratio <= 1.0:
             after, following = controller.accepted(ratio, size)
+            following = plan.t_end if plan.stepper.order == np.inf else following
             # A step cut short to land on a frame says little about the next one.
             following = max(following, wanted) if lands and rejections == 0 and wanted > size else following
             return Attempt(step, goal if lands else time + size, after, following, rejections, Status.RUNNING)

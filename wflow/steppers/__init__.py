@@ -1,18 +1,22 @@
 """Steppers: one step forward. Adding one: a small class here and its name in `STEPPERS`."""
 
 from wflow.steppers.explicit import SSPRK3, BogackiShampine, ExplicitEuler, Heun
+from wflow.steppers.exponential import Exponential
 from wflow.steppers.implicit import TRBDF2, ImplicitEuler
 from wflow.steppers.langevin import Langevin
 from wflow.steppers.protocol import Memory, Noise, Step, Stepper
+from wflow.steppers.stabilised import RKL2
 
-STEPPERS = (ExplicitEuler, Heun, SSPRK3, BogackiShampine, ImplicitEuler, TRBDF2, Langevin)
+STEPPERS = (ExplicitEuler, Heun, SSPRK3, BogackiShampine, RKL2, ImplicitEuler, TRBDF2, Exponential, Langevin)
 
 __all__ = [
+    "RKL2",
     "SSPRK3",
     "STEPPERS",
     "TRBDF2",
     "BogackiShampine",
     "ExplicitEuler",
+    "Exponential",
     "Heun",
     "ImplicitEuler",
     "Langevin",

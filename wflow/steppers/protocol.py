@@ -46,8 +46,9 @@ class Stepper(Protocol):
     """One step forward."""
 
     @property
-    def order(self) -> int | None:
-        """Order of convergence in time; None for a sampler."""
+    def order(self) -> float | None:
+        """Order of convergence in time; inf where it is exact, so that steps go from frame to frame; None: a
+        sampler."""
 
     @property
     def adaptive(self) -> bool:

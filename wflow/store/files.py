@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from wflow.errors import FileError, InputError
+from wflow.store.disk import Disk
 from wflow.store.layout import FRAME_SUM, RUNNING, SCHEMA, STEP, STEP_SUM, Layout, checksum, plain
 
 SLAB = 1 << 24
@@ -25,19 +26,22 @@ SMALL = 1 << 14
 STATUS = 256
 
 
-def access() -> Any:
-    """Property list for opening: without lock, so that all may read, and without a buffer around small
-    writes.
-    """
+def access(disk: Disk) -> Any:
+    """Property list for opening through `disk`, without a buffer around small writes."""
     plist = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    plist.set_file_locking(False, False)
+    plist.set_fileobj_driver(h5py.h5fd.fileobj_driver, disk)
     plist.set_sieve_buf_size(0)
     return plist
 
 
-def open_read(path: Path) -> h5py.File:
-    """Open a file to read it, without regard for locks."""
-    return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, access()))
+def _name(disk: Disk) -> bytes:
+    """A name for messages; one that is no path, so that HDF5 opens nothing by it."""
+    return b"disk " + os.fsencode(disk.path.name)
+
+
+def open_read(disk: Disk) -> h5py.File:
+    """Open a file to read it; nothing is locked."""
+    return h5py.File(h5py.h5f.open(_name(disk), h5py.h5f.ACC_RDONLY, access(disk)))
 
 
 @contextmanager
@@ -52,17 +56,17 @@ def reported(what: str) -> Iterator[None]:
         raise FileError(f"{what}: {text}") from error
 
 
-def new(path: Path) -> h5py.File:
-    """Create a file whose root keeps its attributes in its header, the counters first: a small write commits.
+def new(disk: Disk) -> h5py.File:
+    """Start a file whose root keeps its attributes in its header, the counters first: a small write commits.
 
     The format is that of HDF5 1.8, which leaves no mark in a file that was never closed.
     """
     plist = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     plist.set_attr_phase_change(1000, 0)
     plist.set_obj_track_times(False)
-    opened = access()
+    opened = access(disk)
     opened.set_libver_bounds(h5py.h5f.LIBVER_V18, h5py.h5f.LIBVER_V18)
-    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, fapl=opened, fcpl=plist))
+    return h5py.File(h5py.h5f.create(_name(disk), h5py.h5f.ACC_TRUNC, fapl=opened, fcpl=plist))
 
 
 def contents(layout: Layout, rows: int, steps: int) -> dict[str, tuple[tuple[str, ...], Any]]:
@@ -185,10 +189,17 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def discard(file: h5py.File | None, path: Path) -> None:
-    """Close and remove a file that could not be finished."""
+def finish(file: h5py.File | None, disk: Disk | None) -> None:
+    """Close both; whether everything reached the disk is `disk.check()`."""
     with suppress(OSError, RuntimeError, ValueError):
         if file is not None:
             file.close()
+    if disk is not None:
+        disk.close()
+
+
+def discard(file: h5py.File | None, disk: Disk | None, path: Path) -> None:
+    """Close and remove a file that could not be finished."""
+    finish(file, disk)
     with suppress(OSError):
         path.unlink(missing_ok=True)

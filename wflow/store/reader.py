@@ -13,10 +13,14 @@ import numpy as np
 
 from wflow.errors import FileError, InputError, choose
 from wflow.store import files, guard
+from wflow.store.disk import Disk
 from wflow.store.layout import FRAME_SUM, STEP, STEP_SUM
 
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ATTEMPTS = 8
 PAUSE = 0.02
+SETTLED = 100_000_000
+"""Nanoseconds: clocks of file systems tick slowly, so a younger file may change without showing it."""
 
 T = TypeVar("T")
 
@@ -26,7 +30,9 @@ class View:
     """A file as it was when it was opened."""
 
     file: h5py.File
+    disk: Disk
     stamp: tuple[int, ...]
+    settled: bool
     attributes: dict[str, Any]
     dims: dict[str, tuple[str, ...]]
 
@@ -93,7 +99,7 @@ class Reader:
         """Close the handle; a second call does nothing."""
         view, self._view = self._view, None
         if view is not None:
-            view.file.close()
+            files.finish(view.file, view.disk)
 
     def __enter__(self) -> Self:
         return self
@@ -109,9 +115,9 @@ class Reader:
     def _fresh(self) -> View:
         if self._view is None:
             raise InputError(f"{self.path} is closed; make a new Reader")
-        if self.live and _stamp(self.path) != self._view.stamp:
+        if self.live and (not self._view.settled or _stamp(self.path) != self._view.stamp):
             old, self._view = self._view, look(self.path)
-            old.file.close()
+            files.finish(old.file, old.disk)
         return self._view
 
     def _patiently(self, what: Callable[[], T]) -> T:
@@ -129,30 +135,31 @@ class Reader:
 
 def look(path: Path) -> View:
     """Open a file and check it; nothing stays open if it is refused."""
-    stamp = _stamp(path)
-    if not path.is_file():
-        raise FileError(f"cannot read {path}: it is not a file")
-    with files.reported(f"cannot read {path}"):
-        if not h5py.is_hdf5(os.fsencode(path)):
-            raise FileError(f"cannot read {path}: not an HDF5 file")
-        file = files.open_read(path)
+    disk, file = None, None
     try:
         with files.reported(f"cannot read {path}"):
-            view = View(file, stamp, guard.attributes(file), guard.datasets(file, path.stat().st_size))
+            stamp = _stamp(path)
+            settled = time.time_ns() - stamp[2] > SETTLED
+            if not path.is_file():
+                raise FileError("it is not a file")
+            disk = Disk(path, new=False)
+            if disk.start() != SIGNATURE:
+                raise FileError("not an HDF5 file")
+            file = files.open_read(disk)
+            view = View(file, disk, stamp, settled, guard.attributes(file), guard.datasets(file, stamp[3]))
             _check_rows(view)
     except FileError as error:
-        file.close()
+        files.finish(file, disk)
         text = str(error) if str(path) in str(error) else f"cannot read {path}: {error}"
         raise FileError(text) from error
     except BaseException:
-        file.close()
+        files.finish(file, disk)
         raise
     return view
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    with files.reported(f"cannot read {path}"):
-        found = os.stat(path)
+    found = os.stat(path)
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 

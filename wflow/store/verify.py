@@ -43,7 +43,7 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
             except FileError as error:
                 problems.append(str(error))
     finally:
-        view.file.close()
+        files.finish(view.file, view.disk)
     return problems
 
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from wflow.errors import FileError, InputError
 from wflow.store import files, lock, trailer
+from wflow.store.disk import Disk
 from wflow.store.layout import FRAME_SUM, PACKED, STEP, STEP_SUM, STREAMED, Layout, checksum
 
 FIRST_FRAMES = 64
@@ -43,6 +44,7 @@ class Writer:
         self._shapes = {v.name: v.shape for v in layout.framed} | {"time": ()}
         self._pending: list[list[float]] = []
         self._file: h5py.File | None = None
+        self._disk: Disk | None = None
         with files.reported(f"cannot write {path}"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock: int | None = lock.acquire(self.path)
@@ -50,7 +52,7 @@ class Writer:
             _may_replace(self.path, overwrite)
             self._frames = FIRST_FRAMES if layout.frames is None else max(1, layout.frames)
             self._steps = self._step_room()
-            self._replace(self._build(STREAMED, None))
+            self._replace(*self._build(STREAMED, None))
         except BaseException:
             self._release()
             raise
@@ -109,10 +111,8 @@ class Writer:
 
     def abandon(self) -> None:
         """Leave the file as it stands, streamed and readable, and give the lock back."""
-        with suppress(OSError, RuntimeError, ValueError):
-            if self._file is not None:
-                self._file.close()
-        self._file = None
+        files.finish(self._file, self._disk)
+        self._file = self._disk = None
         self._release()
 
     def __enter__(self) -> Self:
@@ -161,13 +161,18 @@ class Writer:
             for name, column in zip(self.layout.stepped, block.T, strict=True):
                 self._write(STEP + name, first, np.ascontiguousarray(column))
             self._write(STEP_SUM, first, step_sums(dict(zip(self.layout.stepped, block.T, strict=True))))
-        h5py.h5f.flush(file.id)
+        self._flush(file)
         files.write_attribute(file, "committed_steps", first + len(self._pending))
         files.write_attribute(file, "committed", self.committed + frames)
-        h5py.h5f.flush(file.id)
+        self._flush(file)
         self.committed += frames
         self.committed_steps += len(self._pending)
         self._pending.clear()
+
+    def _flush(self, file: h5py.File) -> None:
+        h5py.h5f.flush(file.id)
+        if self._disk is not None:
+            self._disk.check()
 
     def _step_room(self) -> int:
         """Rows for steps: at least a twentieth of the frames' bytes, lest large files are copied for
@@ -187,27 +192,29 @@ class Writer:
                 self._frames = max(frames, 2 * self._frames)
             if self._missing_room():
                 self._steps = max(self.committed_steps + len(self._pending), 4 * self._steps)
-            self._replace(self._build(STREAMED, self._open()))
+            self._replace(*self._build(STREAMED, self._open()))
         except BaseException:
             self._frames, self._steps = before
             raise
         return self._open()
 
-    def _build(self, storage: str, source: h5py.File | None) -> h5py.File:
+    def _build(self, storage: str, source: h5py.File | None) -> tuple[h5py.File, Disk]:
         """Make the file under another name beside its place, with the committed rows of `source`."""
-        beside, file, packed = self._beside(), None, storage == PACKED
+        disk, file, packed = None, None, storage == PACKED
         try:
             with files.reported(f"cannot write {self.path}"):
-                file = files.new(beside)
+                disk = Disk(self._beside())
+                file = files.new(disk)
                 rows = (self.committed, self.committed_steps) if packed else (self._frames, self._steps)
                 files.fill(file, self.layout, *rows, storage, source if packed else None)
                 if source is not None:
                     self._copy(source, file)
                 h5py.h5f.flush(file.id)
+                disk.check()
         except BaseException:
-            files.discard(file, beside)
+            files.discard(file, disk, self._beside())
             raise
-        return file
+        return file, disk
 
     def _copy(self, source: h5py.File, target: h5py.File) -> None:
         for name in self._rows:
@@ -216,28 +223,29 @@ class Writer:
         files.write_attribute(target, "committed_steps", self.committed_steps)
         files.write_attribute(target, "committed", self.committed)
 
-    def _replace(self, file: h5py.File) -> None:
+    def _replace(self, file: h5py.File, disk: Disk) -> None:
         try:
             os.replace(self._beside(), self.path)
         except BaseException:
-            files.discard(file, self._beside())
+            files.discard(file, disk, self._beside())
             raise
-        old, self._file = self._file, file
+        files.finish(self._file, self._disk)
+        self._file, self._disk = file, disk
         self._sets = {name: (file[name].id, file[name].id.get_space()) for name in self._rows}
-        if old is not None:
-            old.close()
 
     def _pack(self, status: bytes) -> None:
-        file = self._build(PACKED, self._open())
+        file, disk = self._build(PACKED, self._open())
         beside = self._beside()
         try:
             files.write_attribute(file, "status", status)
             file.close()
+            disk.check()
+            disk.close()
             trailer.append(beside)
             files.sync(beside)
             os.replace(beside, self.path)
         except BaseException:
-            files.discard(file, beside)
+            files.discard(file, disk, beside)
             raise
         files.sync(self.path.parent)
 
@@ -250,11 +258,12 @@ def _may_replace(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise InputError(f"{path} exists; take another name, or overwrite=True")
-    try:
-        with files.open_read(path) as file:
+    disk, ours = None, False
+    with suppress(OSError):
+        disk = Disk(path, new=False)
+        with files.open_read(disk) as file:
             ours = "wflow_schema" in file.attrs
-    except OSError:
-        ours = False
+    files.finish(None, disk)
     if not ours:
         raise FileError(f"{path} exists and is not a whole wflow file: it is not overwritten; move it away")
 

@@ -70,8 +70,7 @@ class Gaussian:
         return np.exp(self.log_density(x))
 
     def score(self, x: ArrayLike) -> Array:
-        score: Array = -np.linalg.solve(self.cov, (positions("x", x, self.dim) - self.mean).T).T
-        return score
+        return np.asarray(-np.linalg.solve(self.cov, (positions("x", x, self.dim) - self.mean).T).T, dtype=np.float64)
 
     def sample(self, n: int, rng: Any = 0) -> Array:
         return self.mean + generator(rng).standard_normal((n, self.dim)) @ self.factor.T

@@ -58,7 +58,7 @@ class KernelDensity:
 
     def at_samples(self) -> tuple[Array, Array]:
         """Density `(n,)` and score `(n, d)` at the samples themselves, self term included."""
-        kernel = Kernel(bandwidth=self.bandwidth, method=self.method)
+        kernel = Kernel(bandwidth=tuple(self.bandwidth.tolist()), method=self.method)
         estimate = kernel(self.samples, self.weights)
         return estimate.density, estimate.score
 

@@ -1,0 +1,401 @@
+"""Density and score from samples: bandwidth rules, the exact sum, the particle mesh, estimator objects."""
+
+import numba
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+
+from wflow.errors import InputError
+from wflow.estimators import (
+    ESTIMATORS,
+    RULES,
+    Box,
+    GaussianFit,
+    Kernel,
+    as_estimator,
+    bandwidths,
+    convolve,
+    direct_log_density,
+    mesh_estimate,
+    plan_mesh,
+)
+from wflow.kernels import sums
+
+
+def cloud(n, d, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, d)), rng.uniform(0.2, 1.0, n)
+
+
+def naive_log_density(points, samples, weights, width):
+    """The definition, in NumPy."""
+    z = (samples[None] - points[:, None]) / width
+    terms = np.log(weights / weights.sum()) - 0.5 * np.sum(z**2, axis=2)
+    log_norm = np.sum(np.log(np.sqrt(2 * np.pi) * width))
+    return logsumexp(terms, axis=1) - log_norm
+
+
+def errors(positions, weights, width, box=None, **options):
+    """Largest relative error of the mesh density and rms error of its score times the bandwidth, against direct."""
+    density, gradient = mesh_estimate(positions, weights, width, box, **options)
+    log_density, score = direct_log_density(positions, positions, weights, width, box)
+    off = (gradient / density[:, None] - score) * width
+    return np.max(np.abs(density / np.exp(log_density) - 1)), np.sqrt(np.mean(np.sum(off**2, axis=1)))
+
+
+# Bandwidths ------------------------------------------------------------------------------------------------------
+
+
+def test_normal_reference_rules_are_their_formulas():
+    x, _ = cloud(500, 3)
+    s = x.std(axis=0, ddof=1)
+    np.testing.assert_allclose(bandwidths(x, None, "scott"), s * 500 ** (-1 / 7), rtol=1e-13)
+    np.testing.assert_allclose(bandwidths(x, None, "silverman"), s * (4 / 5 / 500) ** (1 / 7), rtol=1e-13)
+    np.testing.assert_allclose(bandwidths(x, None, "score"), s * (4 / 7 / 500) ** (1 / 9), rtol=1e-13)
+
+
+def test_weights_enter_rules_by_effective_number_and_weighted_deviation():
+    x, w = cloud(300, 2)
+    w = w / w.sum()
+    s = np.sqrt(np.diag(np.cov(x.T, aweights=w)))
+    expected = s * (1 / np.sum(w**2)) ** (-1 / 6)
+    np.testing.assert_allclose(bandwidths(x, w, "scott"), expected, rtol=1e-12)
+    np.testing.assert_allclose(bandwidths(x, 7 * w, "scott"), expected, rtol=1e-12)
+
+
+def test_rules_scale_with_the_samples():
+    x, _ = cloud(400, 2)
+    for rule in RULES:
+        scaled = bandwidths(x * [3.0, 0.01] + 5.0, None, rule)
+        np.testing.assert_allclose(scaled, bandwidths(x, None, rule) * [3.0, 0.01], rtol=1e-6)
+
+
+def test_isj_finds_the_bandwidth_of_one_mode_where_silverman_sees_the_distance():
+    x, _ = cloud(40_000, 1)
+    single = bandwidths(x, None, "isj")[0]
+    assert single == pytest.approx(bandwidths(x, None, "silverman")[0], rel=0.1)
+    x[::2] += 30.0
+    # The integral of (f'')^2 of two far halves is half that of one: the optimum is that of half the samples.
+    assert bandwidths(x, None, "isj")[0] == pytest.approx((4 / 3 / 20_000) ** 0.2, rel=0.1)
+    assert bandwidths(x, None, "silverman")[0] > 1.5
+
+
+def test_isj_without_a_root_is_silverman():
+    x = np.repeat([[0.0], [1.0], [2.0]], 2000, axis=0)
+    assert bandwidths(x, None, "isj") == bandwidths(x, None, "silverman")
+
+
+@pytest.mark.parametrize(
+    ("samples", "rule", "message"),
+    [
+        ([[1.0, 2.0]], "score", "needs two samples"),
+        ([[1.0, 2.0], [1.0, 3.0]], "score", "coincide on axis 0"),
+        ([[1.0], [np.nan]], "score", "must be finite"),
+        ([1.0, 2.0], "score", r"shape \(n, d\)"),
+        ([[1.0], [2.0]], "skott", "did you mean 'scott'"),
+        ([[1.0], [2.0]], -1.0, "positive and finite"),
+        ([[1.0], [2.0]], np.inf, "positive and finite"),
+        ([[1.0], [2.0]], [1.0, 2.0], "one number or one per axis"),
+        ([[1.0], [2.0]], {"a": 1}, "a bandwidth is a number"),
+    ],
+)
+def test_bad_bandwidths_and_samples_are_refused(samples, rule, message):
+    with pytest.raises(InputError, match=message):
+        bandwidths(samples, None, rule)
+
+
+# The exact sum ---------------------------------------------------------------------------------------------------
+
+
+def test_block_exponential_is_accurate_to_rounding():
+    x = np.linspace(-700.0, 0.0, 512)
+    values = x + 3.0
+    sums.exp_block(values, 512, 3.0)
+    np.testing.assert_allclose(values, np.exp((x + 3.0) - 3.0), rtol=5e-16)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_direct_is_the_definition(d):
+    samples, w = cloud(1300, d)
+    points = 3 * cloud(40, d, seed=1)[0]
+    width = np.linspace(0.3, 0.6, d)
+    log_density, _ = direct_log_density(points, samples, w, width)
+    np.testing.assert_allclose(log_density, naive_log_density(points, samples, w, width), rtol=1e-12, atol=1e-12)
+
+
+def test_direct_is_right_far_away_and_far_from_the_origin():
+    samples, w = cloud(600, 2)
+    w[samples[:, 0] > 0] = 0.0
+    points = np.array([[200.0, 0.0], [0.0, -1e4]])
+    kept = w > 0
+    expected = naive_log_density(points, samples[kept], w[kept], np.array([0.5, 0.5]))
+    log_density, score = direct_log_density(points, samples, w, 0.5)
+    np.testing.assert_allclose(log_density, expected, rtol=1e-13)
+    assert np.all(np.isfinite(score))
+    np.testing.assert_allclose(score[0, 0], (samples[kept, 0].max() - 200.0) / 0.25, rtol=1e-3)
+    shifted, _ = direct_log_density(points[:1] + 2.0**30, samples + 2.0**30, w, 0.5)
+    np.testing.assert_allclose(shifted, expected[:1], rtol=1e-6)
+
+
+@pytest.mark.checklist("M7")
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_kde_is_normalised_in_every_dimension(d):
+    """The trapezoid rule is exact to rounding for Gaussians resolved by the spacing."""
+    samples = np.random.default_rng(2).uniform(-0.5, 0.5, (7, d))
+    axis = np.arange(-3.0, 3.0, 0.2)
+    points = np.stack(np.meshgrid(*[axis] * d, indexing="ij"), axis=-1).reshape(-1, d)
+    log_density, _ = direct_log_density(points, samples, None, 0.3)
+    assert np.exp(log_density).sum() * 0.2**d == pytest.approx(1.0, abs=1e-8)
+    density, _ = mesh_estimate(samples, None, 0.3, points=points, order=6)
+    assert density.sum() * 0.2**d == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.checklist("M7")
+def test_score_is_the_softmax_mean_shift():
+    samples, w = cloud(200, 2)
+    points = cloud(20, 2, seed=3)[0]
+    terms = np.log(w) - 0.5 * np.sum((samples[None] - points[:, None]) ** 2, axis=2) / 0.4**2
+    softmax = np.exp(terms - logsumexp(terms, axis=1, keepdims=True))
+    expected = (softmax @ samples - points) / 0.4**2
+    _, score = direct_log_density(points, samples, w, 0.4)
+    np.testing.assert_allclose(score, expected, rtol=1e-11, atol=1e-11)
+
+
+BOXES = [None, Box([-4, -4], [4, 4], ("no-flux", "periodic")), Box([-4, -4], [4, 4], ("periodic", "no-flux"))]
+
+
+@pytest.mark.checklist("M7")
+@pytest.mark.parametrize("box", BOXES, ids=["free", "wall-ring", "ring-wall"])
+def test_score_is_the_gradient_of_the_log_density(box):
+    samples, w = cloud(150, 2)
+    points = np.random.default_rng(4).uniform(-3.9, 3.9, (30, 2))
+    step = 1e-5
+    for k in range(2):
+        move = step * np.eye(2)[k]
+        up, _ = direct_log_density(points + move, samples, w, 0.7, box)
+        down, _ = direct_log_density(points - move, samples, w, 0.7, box)
+        _, score = direct_log_density(points, samples, w, 0.7, box)
+        np.testing.assert_allclose(score[:, k], (up - down) / (2 * step), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("width", [0.1, 0.5, 2.0])
+def test_images_in_a_box_are_the_sum_over_many_copies(width):
+    x, w = np.random.default_rng(5).random((30, 2)), cloud(30, 2)[1]
+    box = Box([0, 0], [1, 1], ("no-flux", "periodic"))
+    copies, masses = [], []
+    for i in range(-20, 21):
+        for j in range(-20, 21):
+            for flipped in (x * [-1, 1], x):
+                copies.append(flipped + np.array([2.0 * i, j]))
+                masses.append(w)
+    log_density, score = direct_log_density(x, x, w, width, box)
+    expected, expected_score = direct_log_density(x, np.concatenate(copies), np.concatenate(masses), width)
+    np.testing.assert_allclose(log_density, expected + np.log(len(copies)), atol=1e-12)
+    np.testing.assert_allclose(score, expected_score, atol=1e-11 / width**2)
+
+
+def test_density_in_a_box_integrates_to_one_and_has_no_slope_at_walls():
+    x, w = np.random.default_rng(6).random((50, 1)), cloud(50, 1)[1]
+    box = Box([0.0], [1.0], ("no-flux",))
+    centres = (np.arange(200)[:, None] + 0.5) / 200
+    log_density, _ = direct_log_density(centres, x, w, 0.05, box)
+    assert np.exp(log_density).mean() == pytest.approx(1.0, abs=1e-12)
+    density, _ = mesh_estimate(x, w, 0.05, box, points=centres)
+    assert density.mean() == pytest.approx(1.0, abs=1e-6)
+    _, score = direct_log_density([[0.0], [1.0]], x, w, 0.05, box)
+    assert np.abs(score).max() < 1e-10
+
+
+# The mesh --------------------------------------------------------------------------------------------------------
+
+
+def test_mesh_reaches_its_stated_accuracy_on_the_standard_normal():
+    n = 20_000
+    x, _ = cloud(n, 2)
+    width = n ** (-1 / 8)
+    worst, rms = errors(x, None, width)
+    assert worst < 2e-4
+    assert rms < 1e-4
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("options", "density", "score"),
+    [({}, 4e-4, 6e-4), ({"order": 6}, 1e-5, 1e-5), ({"positive": True}, 1e-3, 6e-4), ({"ratio": 6.0}, 3e-5, 8e-5)],
+    ids=["order-4", "order-6", "positive", "fine"],
+)
+def test_mesh_is_the_direct_sum(d, options, density, score):
+    x, w = cloud(400 if d == 3 else 1500, d)
+    worst, rms = errors(x, w, np.linspace(0.3, 0.5, d), **options)
+    assert worst < density
+    assert rms < score
+
+
+@pytest.mark.parametrize(
+    "sides", [("no-flux",), ("periodic",), ("no-flux", "periodic"), ("periodic", "no-flux", "no-flux")]
+)
+@pytest.mark.parametrize("width", [0.07, 0.8])
+def test_mesh_is_the_direct_sum_in_boxes_up_to_the_walls(sides, width):
+    d = len(sides)
+    x, w = np.random.default_rng(7).random((300, d)), cloud(300, d)[1]
+    x[:3] = [[0.0], [1.0], [1e-17]]
+    box = Box(np.full(d, -2.0), np.full(d, 3.0), sides)
+    worst, rms = errors(5 * x - 2, w, 5 * width, box)
+    assert worst < 3e-4
+    assert rms < 6e-4
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_points_anywhere_are_served(positive):
+    x, w = cloud(500, 2)
+    points = np.array([[0.1, 0.2], [3.5, -1.0], [50.0, 0.0], [1e9, 1e9]])
+    density, gradient = mesh_estimate(x, w, 0.5, points=points, positive=positive)
+    log_density, score = direct_log_density(points[:2], x, w, 0.5)
+    np.testing.assert_allclose(density[:2], np.exp(log_density), rtol=2e-3)
+    np.testing.assert_allclose(gradient[:2], score * np.exp(log_density)[:, None], atol=1e-4)
+    floor = 1e-12 / (2 * np.pi * 0.25)
+    np.testing.assert_allclose(density[2:], floor)
+    assert not gradient[2:].any()
+
+
+def test_a_lonely_particle_has_its_self_term():
+    x, _ = cloud(2000, 2)
+    x[0] = [30.0, 30.0]
+    density, gradient = mesh_estimate(x, None, 0.3)
+    own = 1 / 2000 / (2 * np.pi * 0.09)
+    assert density[0] == pytest.approx(own, rel=3e-4)
+    assert density.min() >= own * (1 - 1e-15)
+    assert np.abs(gradient[0]).max() < 1e-3 * own / 0.3
+
+
+@pytest.mark.parametrize("box", BOXES, ids=["free", "wall-ring", "ring-wall"])
+@pytest.mark.parametrize("order", [4, 6])
+def test_mesh_kernel_is_symmetric_and_its_gradient_is_exact(box, order):
+    """sum a_i (K b)_i = sum b_i (K a)_i, and the gradient is the derivative of a mesh that stands still."""
+    x, a = cloud(60, 2)
+    b = np.random.default_rng(8).standard_normal(60)
+    mesh = plan_mesh(np.array([[-4.0, -4.0], [4.0, 4.0]]), np.array([0.4, 0.5]), box, order)
+    np.testing.assert_allclose(a @ convolve(mesh, x, b)[0], b @ convolve(mesh, x, a)[0], rtol=1e-12)
+    _, gradient = convolve(mesh, x, a)
+    for k in range(2):
+        move = 1e-5 * np.eye(2)[k]
+        slope = (convolve(mesh, x, a, x + move)[0] - convolve(mesh, x, a, x - move)[0]) / 2e-5
+        np.testing.assert_allclose(gradient[:, k], slope, atol=2e-7)
+
+
+def test_free_mesh_stands_still_when_the_cloud_grows():
+    x, w = cloud(300, 2)
+    bandwidth = np.array([0.4, 0.5])
+    small, _ = convolve(plan_mesh(np.array([x.min(axis=0), x.max(axis=0)]), bandwidth), x, w)
+    large, _ = convolve(plan_mesh(np.array([[-19.3, -7.1], [8.8, 11.7]]), bandwidth), x, w)
+    np.testing.assert_allclose(large, small, rtol=1e-11)
+
+
+def test_stripes_do_not_change_the_result():
+    """Enough particles for several stripes, against the same cloud in pieces small enough for one."""
+    x, w = cloud(40_000, 2)
+    mesh = plan_mesh(np.array([[-6.0, -6.0], [6.0, 6.0]]), np.array([0.3, 0.3]))
+    whole, slopes = convolve(mesh, x, w)
+    parts = [convolve(mesh, x[i : i + 10_000], w[i : i + 10_000], x) for i in range(0, 40_000, 10_000)]
+    np.testing.assert_allclose(whole, sum(p[0] for p in parts), rtol=1e-11)
+    np.testing.assert_allclose(slopes, sum(p[1] for p in parts), atol=1e-9 * np.abs(slopes).max())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: mesh_estimate(np.ones((3, 4)), None, 1.0), "d = 1, 2 and 3"),
+        (lambda x: mesh_estimate(x, None, 1e-7), "cells, more than"),
+        (lambda x: mesh_estimate(x + 1e15, None, 1.0), "move the origin"),
+        (lambda x: mesh_estimate(x, None, 1.0, order=5), "order of the splines"),
+        (lambda x: mesh_estimate(x, None, 1.0, ratio=0.5), "ratio"),
+        (lambda x: mesh_estimate(x, None, 1.0, points=[[1.0]]), "one dimension"),
+        (lambda x: mesh_estimate(x, np.ones(2), 1.0), "one number per sample"),
+        (lambda x: mesh_estimate(x, [1.0, -1.0, 1.0], 1.0), "none negative"),
+        (lambda x: mesh_estimate(x, [np.nan, 1.0, 1.0], 1.0), "none negative"),
+        (lambda x: mesh_estimate(x, [0.0, 0.0, 0.0], 1.0), "some positive"),
+        (lambda x: mesh_estimate(np.full((3, 2), np.nan), None, 1.0), "must be finite"),
+        (lambda x: mesh_estimate(x, None, 1.0, Box([0, 0], [1, 1], ("periodic",) * 2)), "must lie in the box"),
+        (lambda x: direct_log_density(x, x, None, 1.0, Box([0], [9], ("periodic",))), "box has 1 axes"),
+        (lambda x: direct_log_density(x[:, :1], x, None, 1.0), "one dimension"),
+        (lambda x: Box([0, 0], [1, 0], ("periodic",) * 2), "lower < upper"),
+        (lambda x: Box([0, 0], [1, 1], ("periodic",)), "one length"),
+        (lambda x: Box([0], [1], ("periodc",)), "did you mean 'periodic'"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call(np.array([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0]]))
+
+
+# Estimators ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_estimators_keep_the_protocol(estimator):
+    x, w = cloud(700, 2)
+    made = estimator()
+    estimate = made(x, w)
+    assert estimate.density.shape == (700,)
+    assert estimate.score.shape == (700, 2)
+    assert estimate.density.min() > 0
+    assert eval(made.text, {e.__name__: e for e in ESTIMATORS}) == made
+    assert as_estimator(made) is made
+    scaled = made(x, 3 * w)
+    np.testing.assert_allclose(scaled.density, estimate.density, rtol=1e-9)
+    np.testing.assert_allclose(scaled.score, estimate.score, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4])
+def test_methods_of_the_kernel_agree(d):
+    x, w = cloud(2500, d)
+    auto, direct = Kernel()(x, w), Kernel(method="direct")(x, w)
+    np.testing.assert_allclose(auto.density, direct.density, rtol=1e-3)
+    assert np.abs(auto.score - direct.score).max() < 0.02
+    assert np.array_equal(auto.density, direct.density) == (d == 4)
+
+
+def test_auto_takes_the_direct_sum_where_the_mesh_would_be_too_big():
+    x, _ = cloud(400, 2)
+    x[0] = 1e6
+    np.testing.assert_array_equal(Kernel(0.1)(x).density, Kernel(0.1, method="direct")(x).density)
+    with pytest.raises(InputError, match="cells, more than"):
+        Kernel(0.1, method="mesh")(x)
+
+
+def test_gaussian_fit_is_the_fitted_gaussian():
+    x, w = cloud(300, 3)
+    x = x @ [[1.0, 0.5, 0.0], [0.0, 2.0, 0.1], [0.0, 0.0, 0.3]] + 4.0
+    mean, cov = np.average(x, axis=0, weights=w), np.cov(x.T, aweights=w)
+    estimate = GaussianFit()(x, w)
+    np.testing.assert_allclose(estimate.density, multivariate_normal(mean, cov).pdf(x), rtol=1e-10)
+    np.testing.assert_allclose(estimate.score, -np.linalg.solve(cov, (x - mean).T).T, rtol=1e-9, atol=1e-9)
+    with pytest.raises(InputError, match="singular"):
+        GaussianFit()(x[:3])
+
+
+def test_as_estimator_takes_what_a_user_writes():
+    assert as_estimator(None) == Kernel()
+    assert as_estimator(0.5) == Kernel(bandwidth=0.5)
+    assert as_estimator("isj") == Kernel(bandwidth="isj")
+    assert as_estimator(np.array([1.0, 2.0])) == Kernel(bandwidth=(1.0, 2.0))
+    for wrong in (Kernel, "silvermann", -1.0, object()):
+        with pytest.raises(InputError):
+            as_estimator(wrong)
+    with pytest.raises(InputError, match="did you mean 'mesh'"):
+        Kernel(method="mash")
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
+@pytest.mark.parametrize(("d", "n"), [(1, 30_000), (2, 60_000), (3, 20_000)])
+def test_bits_do_not_depend_on_the_number_of_threads(d, n):
+    x, w = np.random.default_rng(9).random((n, d)), cloud(n, 1)[1]
+    found = []
+    for threads in (1, 2):
+        numba.set_num_threads(threads)
+        for box in (None, Box([0] * d, [1] * d, ("periodic", "no-flux", "periodic")[:d])):
+            for made in (Kernel()(x, w, box), Kernel(method="direct")(x[:700], w[:700], box), GaussianFit()(x, w)):
+                found.append(made.density.tobytes() + made.score.tobytes())
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    assert found[:6] == found[6:]

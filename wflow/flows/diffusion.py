@@ -1,0 +1,137 @@
+"""The filtration part of a flow on a grid, ∂q/∂t = ∇·(p ∇Φ(q/p)), as the steppers need it: rate, implicit and
+explicit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from wflow.arrays import Array
+from wflow.flows.filtration import (
+    Filtered,
+    conserved,
+    linear_step,
+    newton_step,
+    operator,
+    stiffness_product,
+    vacuum_pressure,
+)
+from wflow.flows.reference import Reference, Weights
+from wflow.kernels import stabilised
+from wflow.linalg.cg import solve
+from wflow.linalg.lanczos import Exponential, exponential
+from wflow.linalg.multigrid import build
+
+# Below this many cells a parallel launch costs more than it saves (about 10 µs against 1 ns a cell).
+PARALLEL_CELLS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """Arrays q have the shape of the grid; `temperature` is the factor of Φ = T u where the flow is linear."""
+
+    form: Reference
+    temperature: float
+
+    @property
+    def frozen(self) -> bool:
+        """Whether p is a given function of position and time, so that a stage is one solve."""
+        return not self.form.convolutions
+
+    @cached_property
+    def _bottom(self) -> float:
+        return vacuum_pressure(self.form.generator)
+
+    def _pressure(self, u: Array) -> Array:
+        """Φ(u) - Φ(0) where Φ(0) is finite, so that an absorbing side, where q = 0, is 0."""
+        if self.form.linear:
+            return u if self.temperature == 1.0 else self.temperature * u
+        with np.errstate(all="ignore"):
+            return self.form.generator.pressure(u) - self._bottom
+
+    def rate(self, time: float, q: Array) -> Array:
+        """∂q/∂t."""
+        weights = self.form.weights(time, q)
+        p = weights.cells
+        pressure = self._pressure(q.reshape(p.shape) * weights.inverse)
+        if np.isneginf(pressure).any():  # a wall has no pressure; only a vacuum inside the support may be -inf
+            pressure = np.where(p > 0.0, pressure, 0.0)
+        return -stiffness_product(weights, pressure).reshape(q.shape)
+
+    def implicit(self, time: float, q: Array, base: Array, scale: float, rtol: float) -> Filtered:
+        """y - scale · rate(y) = base from the guess q, for frozen weights."""
+        weights = self.form.weights(time, q)
+        start, rhs = q.reshape(weights.cells.shape), base.reshape(weights.cells.shape)
+        if self.form.linear:
+            return linear_step(weights, self.temperature, rhs, scale, start, rtol)
+        return newton_step(self.form.generator, weights, rhs, scale, start, rtol)
+
+    def inverse(self, time: float, q: Array, scale: float) -> Callable[[Array], Array]:
+        """δ ↦ (1 - scale · Jacobian)⁻¹ δ at q, p held: (D + s A) δw = r, δq = r - s A δw."""
+        weights = self.form.weights(time, q)
+        p = weights.cells
+        with np.errstate(all="ignore"):
+            slope = self.form.generator.diffusivity(np.maximum(q.reshape(p.shape) * weights.inverse, 1e-300))
+            diag = np.minimum(p / np.maximum(slope, 1e-200), 1e200)
+        return damping(weights, diag, scale)
+
+    def radius(self, time: float, q: Array) -> float:
+        """A bound of the spectral radius: Gershgorin's, by columns."""
+        weights = self.form.weights(time, q)
+        if self.form.linear:
+            return self.temperature * weights.radius
+        with np.errstate(all="ignore"):
+            slope = self.form.generator.diffusivity(q.reshape(weights.cells.shape) * weights.inverse)
+            return float(2.0 * np.max(np.where(weights.cells > 0.0, slope * weights.outflow, 0.0)))
+
+    def recurrence(self, time: float, q: Array, dt: float, rows: Array, first: Array, rtol: float) -> Array:
+        """Three-term recurrences of a stabilised step, fused, in the unknown u = q/p; p held over the step."""
+        weights = self.form.weights(time, q)
+        shape, inverse = weights.cells.shape, weights.inverse
+        start = q.reshape(shape) * inverse
+        slope = first.reshape(shape) * inverse
+        stage = stabilised.stage_parallel if start.size >= PARALLEL_CELLS else stabilised.stage_serial
+        factor = self.temperature if self.form.linear else 1.0
+        before, prev = start, start + rows[0, 2] * dt * slope
+        spare = [np.empty(shape), np.empty(shape)]
+        for index, (mu, nu, mu_rate, gamma, _) in enumerate(rows[1:]):
+            pressure = prev if self.form.linear else self._pressure(prev)
+            out = spare[index % 2] if index < 2 else before
+            coefficients = (mu, nu, mu_rate * dt * factor, gamma * dt)
+            stage(pressure, *weights.faces, weights.wraps, inverse, prev, before, start, slope, coefficients, out)
+            before, prev = prev, out
+        return conserved(weights, prev * weights.cells, q.reshape(shape), rtol).reshape(q.shape)
+
+    def propagate(self, q: Array, dt: float, tol: float, volume: float) -> tuple[Array, Exponential]:
+        """exp(dt · L) q for a linear flow, to an L1 error of about `tol`, in the symmetrised unknown z = q/√p."""
+        weights = self.form.weights(0.0, q)
+        p = weights.cells
+        root, shift = np.sqrt(p), 0.1 * dt
+        system = operator(weights, p, self.temperature * shift)
+        hierarchy = None if p.shape[0] == p.shape[1] == 1 else build(system)
+
+        def resolvent(z: Array) -> tuple[Array, int]:
+            answer = solve(system, root * z, rtol=1e-13, hierarchy=hierarchy)
+            return root * answer.w, answer.iterations
+
+        def size(z: Array) -> float:
+            return float(np.abs(root * z).sum()) * volume
+
+        start = q.reshape(p.shape) * np.sqrt(weights.inverse)
+        answer = exponential(resolvent, start, shift, dt, size, tol)
+        values = conserved(weights, root * answer.z, q.reshape(p.shape), 10.0 * tol)
+        return values.reshape(q.shape), answer
+
+
+def damping(weights: Weights, diag: Array, scale: float) -> Callable[[Array], Array]:
+    """r ↦ r - s A δw with (D + s A) δw = r."""
+    system = operator(weights, diag, scale)
+
+    def apply(r: Array) -> Array:
+        rhs = r.reshape(diag.shape)
+        step: Any = solve(system, rhs, rtol=1e-4).w
+        return (rhs - scale * stiffness_product(weights, step)).reshape(r.shape)
+
+    return apply
