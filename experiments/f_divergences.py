@@ -8,6 +8,7 @@ import typer
 from common import fitted_rate, stage
 
 import wflow as wf
+from wflow.plot.style import BLUE, DENSITY, GREY, RED, new_figure, styled
 
 # Name: f''(1), and alpha for the family of that name.
 ROWS: dict[str, tuple[float, float | None]] = {
@@ -26,7 +27,9 @@ TEMPERATURE = 0.5
 GAP = 0.227273301008 / TEMPERATURE
 
 
-def main(cells: int = 200, span: float = 5.0, tol: float = 1e-4, out: Path = Path("results/f_divergences")) -> dict[str, Any]:
+def main(
+    cells: int = 200, span: float = 5.0, tol: float = 1e-4, out: Path = Path("results/f_divergences")
+) -> dict[str, Any]:
     """Descend each D_f(p‖q) = ∫ q f(p/q) dx in the Wasserstein metric, on p ∝ exp(-(x² - 1)²/ε), ε = 1/2.
 
     The flow is the weighted filtration equation ∂q/∂t = ∇·(p ∇Φ(u)) with u = q/p, one Φ for each f. All start from
@@ -54,7 +57,7 @@ def main(cells: int = 200, span: float = 5.0, tol: float = 1e-4, out: Path = Pat
             )
         report[name] = measure(results[name], 2.0 * rate)
     print_table(report)
-    draw(results, out)
+    draw(results, report, out)
     print(f"pictures and files: {out}")
     return report
 
@@ -90,3 +93,60 @@ def print_table(report: dict[str, Any]) -> None:
             f"{name:>16} {row['expected']:11.6f} {row['measured']:11.6f} {row['ratio']:9.6f}"
             f" {row['start']:10.3e} {row['end']:10.3e}"
         )
+
+
+@styled
+def draw(results: dict[str, wf.Result], report: dict[str, Any], out: Path) -> None:
+    """Densities over time, and the decay of each energy with its expected slope, a panel for each divergence.
+
+    Time is counted in relaxation times, s = f''(1) λ₁ t, so that every energy should end in exp(-2 s); the titles of
+    the decays give the measured rate over the expected one.
+    """
+    densities, decays = (new_figure(11.0, 9.0) for _ in range(2))
+    rows = (len(results) + 2) // 3
+    upper = densities.subplots(rows, 3, sharex=True, sharey=True).ravel()
+    lower = decays.subplots(rows, 3, sharex=True, sharey=True).ravel()
+    for k, (name, result) in enumerate(results.items()):
+        title = name if ROWS[name][1] is None else f"{name}, α = {ROWS[name][1]:g}"
+        scale = ROWS[name][0] * GAP
+        draw_densities(upper[k], result, scale, title)
+        draw_decay(lower[k], result, scale, title, report[name]["ratio"])
+    for ax in (*upper[::3], *lower[::3]):
+        ax.set_ylabel("density q" if ax in upper else r"$D_f(p\,\Vert\, q)$")
+    for ax in (*upper[-3:], *lower[-3:]):
+        ax.set_xlabel("x" if ax in upper else "s = f″(1) λ₁ t", parse_math=False)
+    for figure, axes in ((densities, upper), (decays, lower)):
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+    wf.plot.save(densities, out / "densities.png")
+    wf.plot.save(decays, out / "decay.png")
+
+
+def draw_densities(ax: Any, result: wf.Result, scale: float, title: str) -> None:
+    """The density at five times, light to dark, over the target."""
+    x = result.states[0].grid.centers[0]
+    wanted = np.array([0.0, 0.04, 0.2, 0.5, 1.0]) * result.times[-1]
+    for shade, time in zip(np.linspace(0.3, 1.0, len(wanted)), wanted, strict=True):
+        index = int(np.argmin(np.abs(result.times - time)))
+        label = f"s = {scale * result.times[index]:.2g}"
+        ax.plot(x, result.states[index].values, color=DENSITY(shade), label=label)
+    ax.plot(x, result.target, "--", color=RED, linewidth=1.6, label="target p")
+    ax.set_title(title)
+    ax.set(xlim=(-2.0, 2.0), ylim=(0.0, None))
+
+
+def draw_decay(ax: Any, result: wf.Result, scale: float, title: str, ratio: float) -> None:
+    """D_f at every step against s, and a line of slope -2 through its end; the title says measured over expected."""
+    energy = np.append(result.diagnostics["energy"][0], result.steps["energy"])
+    s = scale * np.append(0.0, result.steps["time"])
+    ax.plot(s, energy, color=BLUE, label="energy")
+    ax.plot(
+        s, energy[-1] * np.exp(2.0 * (s[-1] - s)), "--", color=RED, linewidth=1.6, label="expected slope, exp(-2 s)"
+    )
+    ax.set_yscale("log")
+    ax.set_title(f"{title}: {ratio:.4f}")
+    ax.grid(True, color=GREY, alpha=0.25, linewidth=0.8)
+
+
+if __name__ == "__main__":
+    typer.run(main)

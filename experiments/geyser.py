@@ -73,3 +73,37 @@ def frame_times(t_end: float, dt: float) -> np.ndarray:
     early = np.geomspace(1.0, steps, 17)
     even = np.linspace(0.0, steps, 17)[1:]
     return dt * np.unique(np.round(np.concatenate([early, even])))
+
+
+def report(results: list[wf.Result], data: np.ndarray, out: Path) -> dict[str, Any]:
+    """Compare, draw, print; gives the numbers of the experiment."""
+    reference = results[0]
+    times = reference.times
+    end = float(times[-1])
+    rate = fitted_rate(times, reference.diagnostics["energy"], start=0.75 * end)
+    with stage("comparison"):
+        chosen = times[np.unique(np.linspace(0, len(times) - 1, 9).round().astype(int))]
+        compared = wf.compare(*results, names=NAMES, times=chosen)
+    print(compared)
+    print(f"KL on the grid ends in exp(-{rate:.4f} t): spectral gap about {rate / 2:.4f}")
+    with stage("pictures"):
+        panels = [0.0, *(float(times[np.argmin(np.abs(times - share * end))]) for share in (0.03, 0.1, 1.0))]
+        wf.plot.frames(results, panels, names=NAMES, data=data, path=out / "frames.png")
+        wf.plot.energy(results, NAMES, [rate, None, None], out / "decay.png", floor=0.0)
+        compared.plot(out / "comparison.png")
+    print(f"pictures and files: {out}")
+    last = {row["other"]: row for row in compared.rows if row["time"] == end}
+    numbers: dict[str, Any] = {"rate": rate, "gap": rate / 2, "kl_start": float(reference.diagnostics["energy"][0])}
+    for name, file, result in zip(NAMES, FILES, results, strict=True):
+        numbers[file] = {
+            "kl": float(result.diagnostics["energy"][-1]),
+            "mean": result.final.mean,
+            "cov": result.final.cov,
+        }
+        if name in last:
+            numbers[file] |= {key: last[name][key] for key in ("w2", "l1")}
+    return numbers
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import typer
 from common import stage
+from matplotlib.figure import Figure
 
 import wflow as wf
 
@@ -104,3 +105,23 @@ def print_table(name: str, numbers: dict[str, Any]) -> None:
         print(f"{k:4d} {x0:12.8f} {x1:12.8f}")
     print(f"distance to the minimum {numbers['distance']:.6f}; largest error {numbers['error']:.1e}")
     print(f"first step: length {numbers['first_step']:.7f}, along the diagonal {numbers['diagonal']:.6f}\n")
+
+
+def draw(results: dict[str, wf.Result], out: Path) -> None:
+    """The iterates as dots, first those of gradient descent, then both; and both ways over the objective."""
+    for count, file in ((1, "gradient_descent.png"), (2, "both.png")):
+        figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
+        ax = figure.subplots()
+        for (name, result), color in zip(list(results.items())[:count], COLORS, strict=False):
+            x = np.array([state.x for state in result.states])
+            ax.scatter(x[:, 0], x[:, 1], s=22, color=color, label=name)
+        ax.plot(0.0, 0.0, "kx", markersize=9, markeredgewidth=2, label="minimum")
+        ax.set(xlim=(-0.2, 3.2), ylim=(-0.2, 3.2), aspect="equal", xlabel="$x_0$", ylabel="$x_1$")
+        ax.legend(loc="upper left", frameon=False)
+        figure.savefig(out / file)
+    bounds = ((-0.5, 3.5), (-0.5, 3.5))
+    wf.plot.trajectories(list(results.values()), OBJECTIVE, list(results), out / "paths.png", bounds)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -128,6 +128,18 @@ def test_rows_that_look_at_each_other_are_refused():
         as_field(lambda x: x[:, 0] * anp.sum(x[:, 0])).gradient(cloud(5, 1))
 
 
+def test_tracing_is_checked_once_in_each_dimension():
+    calls = []
+    f = as_field(lambda x: calls.append(x.shape) or anp.sum(x**2, axis=1))
+    counts = []
+    for d in (1, 1, 2, 2):
+        calls.clear()
+        f.gradient(cloud(3, d))
+        counts.append(len(calls))
+    assert counts[1] == counts[3] == 1
+    assert min(counts[0], counts[2]) > 1
+
+
 def test_undefined_points_do_not_upset_the_check():
     f = as_field(lambda x: anp.log(x[:, 0]))
     assert np.isnan(f.value(np.array([[-1.0]]))[0])

@@ -44,9 +44,7 @@ def test_philox_gives_the_published_words(counter, key, output):
 
 def test_log_is_within_two_units_in_the_last_place():
     rng = np.random.default_rng(0)
-    x = np.concatenate(
-        [2.0 ** -np.arange(66.0), rng.random(100_000), 1 - rng.random(1000) * 1e-8, [np.sqrt(0.5)]]
-    )
+    x = np.concatenate([2.0 ** -np.arange(66.0), rng.random(100_000), 1 - rng.random(1000) * 1e-8, [np.sqrt(0.5)]])
     out = np.empty_like(x)
     logs(x, out)
     assert np.all(np.abs(out - np.log(x)) <= 2 * np.spacing(np.abs(np.log(x))))
@@ -167,6 +165,4 @@ def test_uniforms():
 
 
 def test_uniforms_repeat_and_keep_their_prefix():
-    assert np.array_equal(
-        noise.uniforms(8, 3, 1, np.empty(100)), noise.uniforms(8, 3, 1, np.empty(1000))[:100]
-    )
+    assert np.array_equal(noise.uniforms(8, 3, 1, np.empty(100)), noise.uniforms(8, 3, 1, np.empty(1000))[:100])

@@ -10,7 +10,7 @@ import xarray
 from store_cases import ENERGY, LAYOUTS, agrees, point, values, write
 
 from wflow.errors import FileError, InputError
-from wflow.store import Layout, Reader, Variable, Writer, verify, writer
+from wflow.store import Layout, Reader, Variable, Writer, reader, verify, writer
 
 
 @pytest.mark.parametrize("status", [None, "complete"])
@@ -105,6 +105,17 @@ def test_one_writer_at_a_time(tmp_path):
             Writer(tmp_path / "b.h5", point(), overwrite=True)
         first.frame(values(point(), 0))
     Writer(tmp_path / "a.h5", point(), overwrite=True).close("complete")
+
+
+def test_a_live_reader_does_not_trust_the_clock_of_a_young_file(tmp_path, monkeypatch):
+    """Two writes within one tick of the clock leave the same time and size."""
+    monkeypatch.setattr(reader, "SETTLED", 10**18)
+    path = tmp_path / "a.h5"
+    with Writer(path, point()) as out, Reader(path, live=True) as live:
+        before = path.stat()
+        out.frame(values(point(), 0))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert live.frames == 1
 
 
 def test_what_stands_there_is_kept(tmp_path):

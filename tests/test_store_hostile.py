@@ -69,6 +69,8 @@ def test_a_later_minor_schema_and_foreign_attributes_do_no_harm(tmp_path):
 
     raw(tmp_path / "a.h5", change)
     agrees(tmp_path / "a.h5", grid(1), 2)
+    with Reader(tmp_path / "a.h5") as file:
+        assert not {"flag", "comment"} & set(file.attributes)
 
 
 def test_what_is_no_file_of_ours_is_told(tmp_path):
@@ -86,6 +88,7 @@ def test_what_is_no_file_of_ours_is_told(tmp_path):
 def test_any_changed_or_missing_byte_of_a_completed_file_is_found(tmp_path):
     whole = write(tmp_path / "a.h5", cloud(), 3, "complete").read_bytes()
     other = tmp_path / "b.h5"
+    assert verify(tmp_path / "a.h5") == []
     for place in range(0, len(whole), len(whole) // 150):
         other.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         assert verify(other), place

@@ -16,17 +16,19 @@ _HOMES = {
     "functionals": ("Entropy", "FDivergence", "Interaction", "InternalEnergy", "Potential", "PowerEntropy"),
     "states": ("Density", "Particles", "Point"),
     "flows": ("energy",),
+    "comparison": ("compare",),
     "distances": ("wasserstein2",),
     "results": ("Result", "load"),
     "loop": ("iterate", "run"),
 }
-_MODULES = ("estimators", "exact", "metrics", "steppers")
+_MODULES = ("estimators", "exact", "metrics", "plot", "steppers")
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME), *_MODULES]
 
 if TYPE_CHECKING:
-    from . import estimators, exact, metrics, steppers
+    from . import estimators, exact, metrics, plot, steppers
+    from .comparison import compare
     from .distances import wasserstein2
     from .errors import FileError, InputError, RunWarning, Status
     from .flows import energy

@@ -7,20 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.interpolate import PchipInterpolator
 
 from wflow import plot
-from wflow.arrays import Array, floats, random_seed
-from wflow.distances import moments, wasserstein2_with_method
+from wflow.arrays import floats, random_seed
+from wflow.distances import l1, moments, wasserstein2_with_method
 from wflow.errors import InputError
-from wflow.estimators import bandwidths, mesh_estimate
-from wflow.flows import box_of
-from wflow.grid import Grid
 from wflow.results import Result
-from wflow.states import Density, Gaussian, Particles, Point
 
 SAME_TIME = 1e-9  # of the largest time: frames this near are at one time
-CELLS = {1: 2000, 2: 256, 3: 64}
 COLUMNS = ("w2", "l1", "mean", "covariance", "energy")
 HEADS = ("time", "against", "W2", "L1", "|mean|", "|cov|", "energy")
 
@@ -48,8 +42,8 @@ class Comparison:
             cells.append([f"{row['time']:g}", row["other"], *numbers])
         widths = [max(len(line[k]) for line in cells) for k in range(len(HEADS))]
         lines = ["  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in cells]
-        methods = sorted({row["w2_method"] for row in self.rows})
-        notes = [f"W2: {method}" for method in methods[:3]] + ["W2: other methods, see rows"] * (len(methods) > 3)
+        last = {row["other"]: row["w2_method"] for row in self.rows}
+        notes = [f"W2 of {name}: {method}" for name, method in last.items()]
         return "\n".join([f"reference: {self.names[0]}", *lines, *notes])
 
     __repr__ = __str__
@@ -86,93 +80,24 @@ def compare(
         energies = [_energy(result, i) for result, i in zip(results, indices, strict=True)]
         time = float(a.times[indices[0]])
         for k in range(1, len(results)):
-            value, method = wasserstein2_with_method(states[0], states[k], seed)
-            one, other = moments(states[0]), moments(states[k])
             same = a.info.get("functional") == results[k].info.get("functional")
-            rows.append(
-                {
-                    "time": time,
-                    "reference": chosen[0],
-                    "other": chosen[k],
-                    "w2": value,
-                    "w2_method": method,
-                    "l1": l1(states[0], states[k]),
-                    "mean": float(np.linalg.norm(one[0] - other[0])),
-                    "covariance": float(np.linalg.norm(one[1] - other[1])),
-                    "energy": _minus(energies[k], energies[0]) if same else np.nan,
-                    "energy_reference": energies[0],
-                    "energy_other": energies[k],
-                }
-            )
+            row = {"time": time, "reference": chosen[0], "other": chosen[k]}
+            row |= _differences(states[0], states[k], seed)
+            row["energy"] = _minus(energies[k], energies[0]) if same else np.nan
+            rows.append(row | {"energy_reference": energies[0], "energy_other": energies[k]})
     return Comparison(chosen, rows)
 
 
-def l1(a: Any, b: Any) -> float:
-    """∫ |a - b| for two states, as `compare` says; nan where there are no densities.
-
-    >>> grid = Grid(0.0, 2.0, 2)
-    >>> l1(Density(grid, [1.0, 0.0]), Density(grid, [0.5, 0.5]))
-    1.0
-    """
-    if isinstance(a, Point) or isinstance(b, Point) or a.dim > 3:
-        return np.nan
-    try:
-        grid = next((s.grid for s in (a, b) if isinstance(s, Density)), None) or _common_box(a, b)
-        one, other = values_on(a, grid), values_on(b, grid)
-    except InputError:  # coincident particles have no bandwidth
-        return np.nan
-    # Mass outside the grid of the one counts in full: there the other has none.
-    outside = sum(_outside(s, v, grid) for s, v in ((a, one), (b, other)))
-    return float(np.abs(one - other).sum()) * grid.volume + outside
-
-
-def values_on(state: Any, grid: Grid) -> Array:
-    """The density of a state as cell averages on a grid, in the shape of its cells; not rescaled."""
-    if isinstance(state, Density):
-        return state.values if state.grid == grid else _transfer(state, grid)
-    points = grid.points()
-    if isinstance(state, Gaussian):
-        return state.density(points).reshape(grid.cells)
-    width = bandwidths(state.positions, state.weights, "isj")
-    values, domain = np.zeros(len(points)), state.domain
-    inside = np.ones(len(points), dtype=bool) if domain is None else domain.contains(points)
-    if inside.any():
-        box = box_of(domain)
-        values[inside] = mesh_estimate(state.positions, state.weights, width, box, points=points[inside])[0]
-    return values.reshape(grid.cells)
-
-
-def _transfer(state: Density, grid: Grid) -> Array:
-    """Cell averages on another grid: along each axis the cumulative mass, read at the new edges."""
-    values = state.values
-    for axis in range(grid.dim):
-        old, new = (np.linspace(g.lower[axis], g.upper[axis], g.cells[axis] + 1) for g in (state.grid, grid))
-        padding = [(1 if k == axis else 0, 0) for k in range(grid.dim)]
-        mass = np.pad(np.cumsum(values, axis=axis) * state.grid.spacing[axis], padding)
-        read = PchipInterpolator(old, mass, axis=axis)(np.clip(new, old[0], old[-1]))
-        values = np.diff(read, axis=axis) / grid.spacing[axis]
-    return np.maximum(values, 0.0)
-
-
-def _outside(state: Any, values: Array, grid: Grid) -> float:
-    mass = state.mass if isinstance(state, Density) else 1.0
-    return max(0.0, mass - float(values.sum()) * grid.volume)
-
-
-def _common_box(a: Any, b: Any) -> Grid:
-    sides = []
-    for state in (a, b):
-        if isinstance(state, Particles):
-            reach = 4.0 * bandwidths(state.positions, state.weights, "isj")
-            low, high = state.positions.min(axis=0) - reach, state.positions.max(axis=0) + reach
-            if state.domain is not None:
-                low, high = np.maximum(low, state.domain.lower), np.minimum(high, state.domain.upper)
-        else:
-            reach = 6.0 * np.sqrt(np.diag(state.cov))
-            low, high = state.mean - reach, state.mean + reach
-        sides.append((low, high))
-    low, high = np.minimum(sides[0][0], sides[1][0]), np.maximum(sides[0][1], sides[1][1])
-    return Grid(low, high, CELLS[a.dim])
+def _differences(a: Any, b: Any, seed: int) -> dict[str, Any]:
+    value, method = wasserstein2_with_method(a, b, seed)
+    one, other = moments(a), moments(b)
+    return {
+        "w2": value,
+        "w2_method": method,
+        "l1": l1(a, b),
+        "mean": float(np.linalg.norm(one[0] - other[0])),
+        "covariance": float(np.linalg.norm(one[1] - other[1])),
+    }
 
 
 def _names(results: Sequence[Any], names: Sequence[str] | None) -> tuple[str, ...]:

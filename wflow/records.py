@@ -8,7 +8,7 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import FileError
 from wflow.grid import Grid
-from wflow.states import Density, Gaussian, Particles, Point, kind
+from wflow.states import Density, Gaussian, Particles, Point
 from wflow.store import Reader, Variable
 
 AXES = ("x", "y", "z")
@@ -88,6 +88,3 @@ def read_state(reader: Reader, index: int, word: str, grid: Grid | None) -> Any:
     if word == "gaussian":
         return Gaussian(reader.frame("mean", index), reader.frame("covariance", index))
     raise FileError(f"unknown kind of state {word!r} in the file")
-
-
-__all__ = ["Form", "box", "describe_grid", "form", "kind", "read_state", "rebuild_grid", "row"]

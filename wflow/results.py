@@ -11,7 +11,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import FileError, InputError, Status
-from wflow.records import box, describe_grid, form, kind, read_state, rebuild_grid, row
+from wflow.records import form, read_state, rebuild_grid, row
 from wflow.store import Layout, Reader, Variable, Writer
 
 JSON_ATTRIBUTES = ("arguments", "grid", "versions")
@@ -164,6 +164,3 @@ def load(path: str | Path, live: bool = False) -> Result:
         target=target,
         path=Path(path),
     )
-
-
-__all__ = ["InputError", "Result", "box", "describe_grid", "encode_info", "kind", "load", "make_layout"]

@@ -76,10 +76,10 @@ def _stored(name: str, text: str) -> Path:
 
 
 def _wanted_folders() -> list[Path]:
-    if "WFLOW_CACHE" in os.environ:
-        return [Path(os.environ["WFLOW_CACHE"])]
+    if os.environ.get("WFLOW_CACHE"):
+        return [Path(os.environ["WFLOW_CACHE"]).absolute()]
     try:
-        return [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wflow"]
+        return [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "wflow"]
     except RuntimeError:  # no home directory is known
         return []
 

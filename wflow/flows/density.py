@@ -46,6 +46,7 @@ class DensityFlow:
             stiff=bool(self.terms.densities),
             transport=not self.terms.densities,
             balanced=not timed,
+            fused=self.diffusion is not None and self.diffusion.frozen and self.extra is None,
             linear=self.diffusion is not None and self.diffusion.form.linear and self.extra is None and not timed,
         )
 

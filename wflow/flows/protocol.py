@@ -18,7 +18,8 @@ class Facts:
     step. `decays`: the energy never rises under a monotone stepper. `signed`: coordinates may be negative. `stiff`:
     explicit steps are limited by stability. `transport`: no diffusion, a flux of given or frozen velocity.
     `metered`: the energy is cheap enough for every step. `balanced`: dF/dt = -dissipation holds. `noisy`: there is a
-    Langevin form. `linear`: the rate is a fixed linear map.
+    Langevin form. `linear`: the rate is a fixed linear map. `fused`: stages of `recurrence`
+    cost no more than a pass over the cells.
     """
 
     per_time: bool = False
@@ -30,6 +31,7 @@ class Facts:
     balanced: bool = True
     noisy: bool = False
     linear: bool = False
+    fused: bool = False
 
 
 @dataclass(frozen=True)

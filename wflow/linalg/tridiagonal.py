@@ -43,19 +43,21 @@ def solve_periodic(lower, diag, upper, rhs):
     array([1., 1., 1., 1.])
     """
     n = diag.size
+    x = np.empty(n)
     if n == 1:
-        return rhs / (lower[0] + diag[0] + upper[0])
+        x[0] = rhs[0] / (lower[0] + diag[0] + upper[0])
+        return x
     m = n - 1
     border = np.zeros(m)
     border[0] = lower[0]
     border[m - 1] += upper[m - 1]
     base = solve(lower[:m], diag[:m], upper[:m], rhs[:m])
     shift = solve(lower[:m], diag[:m], upper[:m], border)
-    x = np.empty(n)
     before, after = lower[m], upper[m]
     pivot = diag[m] - before * shift[m - 1] - after * shift[0]
     x[m] = (rhs[m] - before * base[m - 1] - after * base[0]) / pivot
-    x[:m] = base - shift * x[m]
+    for i in range(m):
+        x[i] = base[i] - shift[i] * x[m]
     return x
 
 

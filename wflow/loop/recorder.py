@@ -16,9 +16,9 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import Status
 from wflow.loop.plan import Plan
-from wflow.records import box, describe_grid, kind, row
+from wflow.records import box, describe_grid, row
 from wflow.results import Result, load, make_layout
-from wflow.states import Particles
+from wflow.states import Particles, kind
 from wflow.store import Writer
 
 VERSIONED = ("wflow", "numpy", "scipy", "numba", "h5py", "sympy")
@@ -98,8 +98,9 @@ def measure(plan: Plan, time: float, state: Any, energy: float) -> dict[str, flo
     return values
 
 
-def describe(plan: Plan, functional: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+def describe(plan: Plan, functional: Any, given: dict[str, Any]) -> dict[str, Any]:
     """What made a result, as plain data."""
+    arguments = {name: value for name, value in given.items() if name not in ("stepper", "metric", "rng")}
     return {
         "wflow_version": installed("wflow"),
         "state": kind(plan.state),

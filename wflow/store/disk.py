@@ -74,3 +74,8 @@ class Disk:
         if self.handle >= 0:
             os.close(self.handle)
         self.handle = -1
+
+    def __del__(self) -> None:
+        """For a reader that was dropped without `close`."""
+        if getattr(self, "handle", -1) >= 0:
+            self.close()

@@ -1,13 +1,12 @@
-"""Distances between states and targets of any kind."""
+"""W2 between states and targets of any kind."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from wflow.arrays import Array, generator
+from wflow.distances.atoms import as_atoms, coupled
 from wflow.errors import InputError
 from wflow.estimators import mesh_estimate
 from wflow.grid import Grid
@@ -15,13 +14,9 @@ from wflow.linalg import transport
 from wflow.states import Density, Gaussian, Particles, Point
 from wflow.targets import GaussianMixture, Gibbs, KernelDensity, Target, Uniform
 
-DRAWS = 100_000
 FINE = 20_000
 REACH = 9.0  # standard deviations on each side of a normal density; beyond lies 2e-19 of the mass
 DIRECT_PAIRS = 10_000_000
-SLICED_POINTS = 20_000
-BOXES = 2000
-DEPTH = 10
 
 Pieces = tuple[Array, Array, Array]
 
@@ -64,7 +59,7 @@ def wasserstein2_with_method(a: Any, b: Any, rng: Any = 0) -> tuple[float, str]:
         text = "quantiles, exact" if exact else "quantiles of fine cells"
         return transport.wasserstein2_pieces(_pieces(a), _pieces(b)), text
     draw = generator(rng)
-    return _beyond_the_line(_atoms(a, draw), _atoms(b, draw))
+    return coupled(as_atoms(a, draw), as_atoms(b, draw))
 
 
 def moments(measure: Any) -> tuple[Array, Array]:
@@ -149,98 +144,3 @@ def _kernel_cells(p: KernelDensity) -> Density:
     if len(p.samples) * grid.cells[0] <= DIRECT_PAIRS:
         return Density(grid, p)
     return Density(grid, mesh_estimate(p.samples, p.weights, p.bandwidth, points=grid.points())[0])
-
-
-@dataclass(frozen=True)
-class _Atoms:
-    """Point masses that stand for a measure: positions, weights, the spread `slack` of what each stands for, and a
-    note."""
-
-    positions: Array
-    weights: Array
-    slack: float = 0.0
-    note: str = ""
-
-
-def _atoms(measure: Any, draw: np.random.Generator) -> _Atoms:
-    if isinstance(measure, Density):
-        shares = measure.values.ravel() / measure.values.sum()
-        full = shares > 0.0
-        return _Atoms(measure.grid.points()[full], shares[full], float(np.sum(measure.grid.spacing**2)) / 12.0)
-    count = DRAWS if measure.dim <= 3 else SLICED_POINTS
-    if not isinstance(measure, Particles):
-        note = f", from {count} draws of the {type(measure).__name__}"
-        return _Atoms(measure.sample(count, draw), np.full(count, 1.0 / count), note=note)
-    if measure.dim <= 3 or len(measure) <= count:
-        return _Atoms(measure.positions, measure.weights)
-    which = draw.choice(len(measure), size=count, p=measure.weights)
-    return _Atoms(measure.positions[which], np.full(count, 1.0 / count), note=f", from {count} of the particles")
-
-
-def _beyond_the_line(a: _Atoms, b: _Atoms) -> tuple[float, str]:
-    dim, note = a.positions.shape[1], a.note + b.note
-    if len(a.positions) * len(b.positions) <= transport.EXACT_PAIRS:
-        how = "linear program"
-    elif dim > 3:
-        text = f"{transport.DIRECTIONS} slices, a lower bound{note}"
-        weights = [None if np.ptp(atoms.weights) == 0.0 else atoms.weights for atoms in (a, b)]
-        return transport.sliced(a.positions, b.positions, *weights), text
-    else:
-        a, b = _gathered(a, b)
-        how = f"linear program on {len(a.positions)} by {len(b.positions)} boxes"
-    value, _ = transport.clouds(a.positions, b.positions, a.weights, b.weights)
-    bound = np.sqrt(a.slack) + np.sqrt(b.slack)
-    certainty = f", off by at most {bound:.1g}" if bound > 0.0 else "" if note else ", exact"
-    return value, how + certainty + note
-
-
-def _gathered(a: _Atoms, b: _Atoms) -> tuple[_Atoms, _Atoms]:
-    """Both in at most `BOXES` boxes of one tree, each with its mass and centre of mass, so that means stay exact.
-
-    Boxes are halved along every axis while mass times squared width is above a level, so that tails take few of them.
-    One tree for both: what is alike stays alike.
-    """
-    points = np.concatenate((a.positions, b.positions))
-    weights = np.concatenate((a.weights, b.weights))
-    low = points.min(axis=0)
-    width = float(np.max(points.max(axis=0) - low)) * (1.0 + 1e-12)
-    parents, worth, labels = np.zeros(len(points), dtype=np.int64), [np.full(len(points), np.inf)], []
-    for depth in range(DEPTH + 1):
-        index = np.minimum(((points - low) * (2**depth / width)).astype(np.int64), 2**depth - 1)
-        flat = index @ (2**depth) ** np.arange(points.shape[1])
-        parents = np.unique(flat, return_inverse=True)[1].ravel()
-        labels.append(parents)
-        worth.append(np.bincount(parents, weights)[parents] * 0.25**depth)
-    worth[-1] = np.zeros(len(points))
-    boxes = _leaves(np.array(worth), labels)
-    return _boxed(a, boxes[: len(a.positions)]), _boxed(b, boxes[len(a.positions) :])
-
-
-def _leaves(worth: Array, labels: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The box of each point: of its first depth where the box is worth no more than a level; the lowest level that
-    fits."""
-    firsts = [np.unique(label, return_index=True)[1] for label in labels]
-
-    def count(level: float) -> int:
-        return sum(
-            int(np.count_nonzero((worth[d][first] > level) & (worth[d + 1][first] <= level)))
-            for d, first in enumerate(firsts)
-        )
-
-    low, high = 1e-16, 1.0
-    for _ in range(40):
-        level = float(np.sqrt(low * high))
-        low, high = (low, level) if count(level) <= BOXES else (level, high)
-    depth = np.count_nonzero(worth[1:] > high, axis=0)
-    largest = len(depth)
-    return np.array(labels)[depth, np.arange(largest)] + largest * depth
-
-
-def _boxed(atoms: _Atoms, boxes: NDArray[np.int64]) -> _Atoms:
-    which = np.unique(boxes, return_inverse=True)[1].ravel()
-    mass = np.bincount(which, atoms.weights)
-    filled = mass > 0.0
-    safe = np.where(filled, mass, 1.0)
-    centers = np.stack([np.bincount(which, atoms.weights * x) / safe for x in atoms.positions.T], axis=1)
-    spread = float(atoms.weights @ np.sum((atoms.positions - centers[which]) ** 2, axis=1))
-    return _Atoms(centers[filled], mass[filled], atoms.slack + spread, atoms.note)

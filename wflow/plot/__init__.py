@@ -1,0 +1,13 @@
+"""Pictures of states and results: colour-blind safe, legible on slides, PNG, SVG or PDF by the name of the file.
+
+Every function gives a `matplotlib.figure.Figure` and saves it where a `path` is given. pyplot is not used: nothing
+global changes and no window opens.
+"""
+
+from wflow.plot.curves import comparison, energy
+from wflow.plot.overview import result
+from wflow.plot.panels import frames, ridge, state
+from wflow.plot.paths import trajectories
+from wflow.plot.style import save
+
+__all__ = ["comparison", "energy", "frames", "result", "ridge", "save", "state", "trajectories"]

@@ -1,0 +1,139 @@
+"""One look for all pictures: colours, sizes, new figures, files."""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from cycler import cycler
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from wflow.errors import InputError
+from wflow.results import Result
+
+# Okabe and Ito, Color Universal Design (2008), without the yellow, which is lost on white.
+BLUE, RED, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+INK, GREY = "#1A1A1A", "#8C8C8C"
+COLORS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
+# Lines differ in more than colour.
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)), (0, (9, 2)), (0, (2, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+# White is empty; lightness falls evenly to the darkest blue.
+DENSITY = LinearSegmentedColormap.from_list(
+    "wflow", ["#FFFFFF", "#D6E8F5", "#9CCBE6", "#56A3D1", "#1F78B4", "#0B4F8A", "#08234A"]
+)
+STYLE = {
+    "font.size": 13.0,
+    "axes.titlesize": 14.0,
+    "axes.labelsize": 14.0,
+    "legend.fontsize": 12.0,
+    "lines.linewidth": 2.2,
+    "lines.markersize": 6.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "axes.prop_cycle": cycler(color=COLORS),
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.dpi": 160,
+    "svg.hashsalt": "wflow",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+# No dates inside: the same picture gives the same file.
+STAMPS: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
+LETTERS = 9.5  # of a title on an inch
+
+
+def styled(draw: Any) -> Any:
+    """A function that draws in the package's look, whatever the user's settings."""
+
+    @wraps(draw)
+    def inner(*arguments: Any, **named: Any) -> Any:
+        with rc_context(STYLE):
+            return draw(*arguments, **named)
+
+    return inner
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure in inches that is drawn into memory only."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as .png, .svg or .pdf; folders are made. The same figure gives the same bytes.
+
+    Raises `InputError` for another suffix.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in STAMPS:
+        raise InputError(f"a picture is a .png, .svg or .pdf file, got {target.name!r}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with rc_context(STYLE):
+        figure.savefig(target, metadata=STAMPS[suffix])
+    return target
+
+
+def finished(figure: Figure, path: str | Path | None) -> Figure:
+    """The figure, saved where there is a path."""
+    if path is not None:
+        save(figure, path)
+    return figure
+
+
+def as_results(results: Any) -> list[Result]:
+    """One result or several as a list."""
+    given = [results] if isinstance(results, Result) else list(results)
+    for one in given:
+        if not isinstance(one, Result):
+            raise InputError(f"this picture takes results of wf.run or wf.load, got {type(one).__name__}")
+    if not given:
+        raise InputError("there is no result to draw")
+    return given
+
+
+def labels(results: Sequence[Result], names: Sequence[str] | None) -> list[str]:
+    """Names for results: those given, else state and stepper where they tell the results apart."""
+    if names is not None:
+        if len(names) != len(results):
+            raise InputError(f"names has {len(names)} entries for {len(results)} results")
+        return [str(name) for name in names]
+    for keys in (("state",), ("stepper",), ("functional",), ("state", "stepper")):
+        found = [", ".join(shortened(r.info.get(key, "?"), 30) for key in keys) for r in results]
+        if len(set(found)) == len(found):
+            return found
+    return [f"{name} {k + 1}" for k, name in enumerate(found)]
+
+
+def shortened(text: Any, width: int) -> str:
+    """A text with its lists of numbers left out where it is long, then cut at a word, or hard where that is too
+    long."""
+    plain = " ".join(str(text).split())
+    while len(plain) > width and plain != (folded := re.sub(r"\[[^\[\]]*[^\[\]…][^\[\]]*\]", "[…]", plain)):
+        plain = folded
+    if len(plain) <= width:
+        return plain
+    return textwrap.shorten(plain, width, placeholder=" …") if " " in plain[:width] else plain[: width - 1] + "…"
+
+
+def title_of(result: Result) -> str:
+    """What the result descends, as a title."""
+    text = str(result.info.get("functional", "none"))
+    return "given drift" if text == "none" else text
+
+
+def set_title(figure: Figure, *lines: str) -> None:
+    """Lines above a figure, cut to its width; dollars and underscores stay what they are."""
+    width = int(LETTERS * figure.get_figwidth())
+    figure.suptitle("\n".join(shortened(line, width) for line in lines), fontsize=13, parse_math=False)
