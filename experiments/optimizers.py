@@ -22,7 +22,7 @@ METHODS = {
 
 
 def main(steps: int = 10, out: Path = Path("results/optimizers")) -> dict[str, Any]:
-    """Minimise L(y(x)) with y(x) = [x0, x1²] and L(y) = |y|², from (3, 3).
+    """Minimise L(y(x)) with y(x) = (x0, x1²) and L(y) = |y|², from (3, 3).
 
     In x the objective is f = x0² + x1⁴, badly scaled at the start: ∇f = (6, 108), while the minimum is 3 away on
     both axes. Both methods are explicit Euler on a Point, in two metrics:

@@ -13,11 +13,12 @@ _HOMES = {
     "errors": ("FileError", "InputError", "RunWarning", "Status"),
     "targets": ("Gaussian", "GaussianMixture", "Gibbs", "KernelDensity", "Uniform"),
     "grid": ("Grid",),
-    "functionals": ("Entropy", "FDivergence", "Interaction", "InternalEnergy", "Potential", "PowerEntropy"),
+    "functionals": ("Blob", "Entropy", "FDivergence", "Interaction", "InternalEnergy", "Potential", "PowerEntropy"),
     "states": ("Density", "Particles", "Point"),
     "flows": ("energy",),
     "comparison": ("compare",),
     "distances": ("wasserstein2",),
+    "spectra": ("committor", "equilibrium", "first_passage_time", "spectrum"),
     "results": ("Result", "load"),
     "loop": ("iterate", "run"),
 }
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from .distances import wasserstein2
     from .errors import FileError, InputError, RunWarning, Status
     from .flows import energy
-    from .functionals import Entropy, FDivergence, Interaction, InternalEnergy, Potential, PowerEntropy
+    from .functionals import Blob, Entropy, FDivergence, Interaction, InternalEnergy, Potential, PowerEntropy
     from .grid import Grid
     from .loop import iterate, run
     from .results import Result, load
+    from .spectra import committor, equilibrium, first_passage_time, spectrum
     from .states import Density, Particles, Point
     from .targets import Gaussian, GaussianMixture, Gibbs, KernelDensity, Uniform
 

@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 def floats(name: str, value: Any) -> Array:
     """A float64 copy of `value`, finite everywhere; `InputError` otherwise."""
     try:
+        if np.asarray(value).dtype.kind in "cSU":
+            raise TypeError("complex numbers or text")
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must be numbers, got {type(value).__name__}: {error}") from None
@@ -56,7 +58,8 @@ def covariance(name: str, value: ArrayLike, dim: int) -> Array:
 
 
 def probabilities(name: str, value: ArrayLike | None, n: int) -> Array:
-    """Weights `(n,)`, nonnegative, scaled to sum 1; equal ones for None."""
+    """Weights `(n,)`, nonnegative, scaled to sum 1, and left as they are where they do to rounding; equal ones for
+    None."""
     if value is None:
         return np.full(n, 1.0 / n)
     array = floats(name, value)
@@ -64,9 +67,10 @@ def probabilities(name: str, value: ArrayLike | None, n: int) -> Array:
         raise InputError(f"{name} must have shape ({n},), got {array.shape}")
     if array.min() < 0.0:
         raise InputError(f"{name} must not be negative, got {array.min():g}")
-    if array.sum() <= 0.0:
+    total = float(array.sum())
+    if total <= 0.0:
         raise InputError(f"{name} must not all be zero")
-    return array / array.sum()
+    return array if abs(total - 1.0) < 1e-14 else array / total
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -118,6 +118,8 @@ def _counts(counts: Any, dim: int) -> tuple[int, ...]:
 
 
 def _sides(boundary: Any, dim: int) -> tuple[tuple[str, str], ...]:
+    if not isinstance(boundary, str | Sequence):
+        raise InputError(f"boundary is a name, one per axis or pairs of names, got {type(boundary).__name__}")
     rows = [boundary] * dim if isinstance(boundary, str) else list(boundary)
     if len(rows) != dim:
         raise InputError(f"boundary has {len(rows)} entries, but the grid has {dim} dimensions")

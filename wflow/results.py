@@ -15,7 +15,6 @@ from wflow.records import form, read_state, rebuild_grid, row
 from wflow.store import Layout, Reader, Variable, Writer
 
 JSON_ATTRIBUTES = ("arguments", "grid", "versions")
-STATE_VARIABLES = ("density", "position", "mean", "covariance", "velocity")
 
 
 class FileStates(Sequence[Any]):
@@ -100,6 +99,7 @@ class Result:
             np.array_equal(self.times, other.times)
             and all(_same(a, b) for a, b in series)
             and all(_same(row(a), row(b)) for a, b in zip(self.states, other.states, strict=True))
+            and _same(_static(self), _static(other))
             and (self.status, self.info) == (other.status, other.info)
         )
 
@@ -108,6 +108,11 @@ class Result:
     def __repr__(self) -> str:
         kinds = f"{self.info.get('state', '?')}, {self.info.get('stepper', '?')}"
         return f"<Result: {len(self.times)} frames to t = {self.times[-1]:g}, {kinds}: {self.status.value}>"
+
+
+def _static(result: Result) -> dict[str, Array]:
+    fixed = {name: array for name, (_, array) in form(result.states[0]).static.items()}
+    return fixed if result.target is None else fixed | {"target": result.target}
 
 
 def _same(a: dict[str, Array], b: dict[str, Array]) -> bool:
@@ -152,7 +157,7 @@ def load(path: str | Path, live: bool = False) -> Result:
         status = Status(reader.attributes["status"])
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(f"{path} has attributes that this package did not write: {error}") from None
-    names = [name for name in reader.names if name not in STATE_VARIABLES]
+    names = [name for name in reader.names if reader.dims(name) == ("time",)]
     target = reader.static("target") if "target" in reader.static_names else None
     return Result(
         times=reader.column("time"),

@@ -1,7 +1,7 @@
 """Samples to density and score, arrays only: bandwidth rules, exact and mesh kernel sums, fitted
 Gaussians."""
 
-from wflow.estimators.bandwidth import RULES, bandwidths
+from wflow.estimators.bandwidth import RULES, bandwidths, check_bandwidth
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Estimate
 from wflow.estimators.direct import direct_log_density
@@ -20,6 +20,7 @@ __all__ = [
     "Mesh",
     "as_estimator",
     "bandwidths",
+    "check_bandwidth",
     "convolve",
     "direct_log_density",
     "mesh_estimate",

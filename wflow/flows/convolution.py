@@ -6,6 +6,7 @@ import numpy as np
 from scipy import fft
 
 from wflow.arrays import Array
+from wflow.errors import InputError
 from wflow.expression import Field
 from wflow.grid import Grid
 
@@ -48,5 +49,7 @@ def convolution(grid: Grid, field: Field, axis: int | None = None) -> Convolutio
         offsets.append(h * index)
     mesh = np.stack([m.ravel() for m in np.meshgrid(*offsets, indexing="ij")], axis=1)
     kernel = field.value(mesh).reshape(lengths) * grid.volume
+    if not np.all(np.isfinite(kernel)):
+        raise InputError(f"an interaction on a grid needs W finite, at distance 0 too, which {field.text!r} is not")
     closing = axis if axis is not None and grid.periodic[axis] else None
     return Convolution(shape, tuple(lengths), closing, fft.rfftn(kernel))

@@ -7,6 +7,7 @@ drift adds its own upwind flux (`transport.py`).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,13 @@ class DensityFlow:
     extra: Drift | None
     rtol: float
 
-    @property
+    @cached_property
     def facts(self) -> Facts:
         timed = self.terms.potential.timed
         return Facts(
             per_time=True,
-            decays=self.extra is None and not timed,
+            # Mass that leaves through an absorbing side may carry negative energy away.
+            decays=self.extra is None and not timed and not self._open,
             signed=False,
             stiff=bool(self.terms.densities),
             transport=not self.terms.densities,
@@ -49,6 +51,10 @@ class DensityFlow:
             fused=self.diffusion is not None and self.diffusion.frozen and self.extra is None,
             linear=self.diffusion is not None and self.diffusion.form.linear and self.extra is None and not timed,
         )
+
+    @property
+    def _open(self) -> bool:
+        return any("absorbing" in pair for pair in self.variation.grid.boundary)
 
     @property
     def name(self) -> str:
@@ -63,7 +69,8 @@ class DensityFlow:
         rate = self.rate(time, state)
         with np.errstate(all="ignore"):
             power = np.where(rate == 0.0, 0.0, self.variation.slope(time, state.values) * rate)
-        return -float(power.sum()) * state.grid.volume
+            total = -float(power.sum()) * state.grid.volume
+        return total if np.isfinite(total) else np.inf  # an unbounded velocity into a vacuum
 
     def rate(self, time: float, state: Density) -> Array:
         return self._rate(time, state.grid, state.values)

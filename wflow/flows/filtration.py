@@ -57,14 +57,10 @@ def conserved(weights: Weights, q: Array, base: Array, rtol: float) -> Array:
     """
     if -np.minimum(q, 0.0).sum() > rtol * np.abs(base).sum():
         return q
-    q = np.where(weights.cells > 0.0, np.maximum(q, 0.0), base)
-    return q if leaks(weights) else q * (base.sum() / q.sum())
-
-
-def leaks(weights: Weights) -> bool:
-    """Whether some wall is absorbing."""
-    ends = zip(weights.faces, weights.wraps, (0, 1, 2), strict=True)
-    return any(not wrap and (np.take(k, 0, a).any() or np.take(k, -1, a).any()) for k, wrap, a in ends)
+    q = np.maximum(q, 0.0)
+    if weights.walls:
+        q = np.where(weights.cells > 0.0, q, base)
+    return q if weights.leaks else q * (base.sum() / q.sum())
 
 
 def newton_step(
@@ -80,8 +76,10 @@ def newton_step(
     p, held = weights.cells, weights.cells > 0.0
     safe = np.where(held, p, 1.0)
     goal = rtol * float(np.abs(base).sum())
-    # A floor on the start only: at u = 0 a steep Φ is infinite. Newton leaves it in its first step.
-    u = np.maximum(start / safe, 1e-30 if generator.steep else 0.0)
+    # A floor on the start only: at u = 0 a steep Φ is infinite, and where Φ is bounded above, w can only halve its way
+    # up from far below.
+    u = start / safe
+    u = np.maximum(u, 1e-8 * u.max() if generator.steep else 0.0)
     shift = vacuum_pressure(generator)
     linear, before = 0, np.inf
     with np.errstate(all="ignore"):

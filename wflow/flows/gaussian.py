@@ -11,6 +11,7 @@ In (m | L) the Bures–Wasserstein metric is the flat one: the flow is minus thi
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,11 @@ class GaussianFlow:
     nodes: Array
     weights: Array
 
-    @property
+    @cached_property
     def facts(self) -> Facts:
         flat = isinstance(self.metric, Wasserstein) and self.extra is None
-        return Facts(decays=flat and not self.terms.potential.timed, balanced=self.extra is None, stiff=False)
+        fixed = not self.terms.potential.timed
+        return Facts(decays=flat and fixed, balanced=self.extra is None and fixed, stiff=False)
 
     @property
     def name(self) -> str:
@@ -82,7 +84,7 @@ class GaussianFlow:
         return total
 
     def dissipation(self, time: float, state: Gaussian) -> float:
-        if self.extra is not None:
+        if not self.facts.balanced:
             return np.nan
         covector = self.gradient(time, state)
         return -float(np.sum(covector * self._direction(state, covector)))

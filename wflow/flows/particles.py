@@ -9,6 +9,7 @@ form dx = (c ∇ log p - ∇V - ∇W * q) dt + sqrt(2c) dW.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,13 @@ class ParticleFlow:
     log_norms: tuple[float, ...]
     box: Box | None
 
-    @property
+    @cached_property
     def facts(self) -> Facts:
         pure = not self.terms.densities and self.extra is None
         return Facts(
             decays=pure and not self.terms.potential.timed and self.box is None,
             metered=pure and not self.terms.interactions,
-            balanced=pure and self.box is None,
+            balanced=pure and self.box is None and not self.terms.potential.timed,
             noisy=not self.terms.densities or self.terms.logarithmic,
         )
 
@@ -59,7 +60,12 @@ class ParticleFlow:
     def energy(self, time: float, state: Particles) -> float:
         x, total = state.positions, 0.0
         if self.terms.densities:
-            logs = np.log(self.estimate(state).density)
+            try:
+                logs = np.log(self.estimate(state).density)
+            except InputError:
+                if self.facts.noisy and np.any(np.ptp(x, axis=0) == 0.0):
+                    return np.inf  # the entropy of a Dirac, from which Langevin may start
+                raise
             for (weight, term), norm in zip(self.terms.densities, self.log_norms, strict=True):
                 log_u = logs if term.target is None else logs - term.target.log_density(x) + norm
                 total += weight * float(state.weights @ per_mass(term.generator, log_u))
@@ -116,7 +122,8 @@ class ParticleFlow:
         return directional(lambda x: self.rate(time, state.at(x)), state.positions, here, direction)
 
     def resolvent(self, time: float, guess: Particles, base: Array, scale: float) -> Solve:
-        if self.terms.potential and self.facts.balanced and not self.terms.interactions:
+        alone = not (self.terms.densities or self.terms.interactions) and self.extra is None and self.box is None
+        if self.terms.potential and alone:
             rows = potential_objective(self.terms.potential, time)
             y, count, good = proximal_rows(rows, guess.positions, base, scale, self.rtol)
             return Solve(guess.at(y), count, 0, good)

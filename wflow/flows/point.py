@@ -1,6 +1,7 @@
 """A functional on a point: the zero-dimensional flow, which is an optimizer."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,14 @@ class PointFlow:
     extra: Any
     rtol: float
 
-    @property
+    @cached_property
     def facts(self) -> Facts:
         flat = isinstance(self.metric, Euclidean | Wasserstein) and self.extra is None
-        return Facts(decays=flat and not self.potential.timed, balanced=self.extra is None, noisy=flat)
+        return Facts(
+            decays=flat and not self.potential.timed,
+            balanced=self.extra is None and not self.potential.timed,
+            noisy=flat,
+        )
 
     @property
     def name(self) -> str:
@@ -37,7 +42,7 @@ class PointFlow:
         return float(self.potential.value(state.x[None], time)[0])
 
     def dissipation(self, time: float, state: Point) -> float:
-        if self.extra is not None:
+        if not self.facts.balanced:
             return np.nan
         covector = self.potential.gradient(state.x[None], time)[0]
         return -float(covector @ self._descent(time, state))

@@ -47,6 +47,17 @@ class Weights:
         return out * self.inverse
 
     @cached_property
+    def walls(self) -> bool:
+        """Whether p = 0 in some cell."""
+        return bool(self.cells.min() == 0.0)
+
+    @cached_property
+    def leaks(self) -> bool:
+        """Whether some wall is absorbing."""
+        ends = zip(self.faces, self.wraps, (0, 1, 2), strict=True)
+        return any(not wrap and (np.take(k, 0, a).any() or np.take(k, -1, a).any()) for k, wrap, a in ends)
+
+    @cached_property
     def radius(self) -> float:
         """Gershgorin's bound of the spectral radius of u ↦ -∇·(p∇u)/p."""
         return 2.0 * float(self.outflow.max())
@@ -92,6 +103,8 @@ def exponentiate(grid: Grid, cells: Array, faces: list[Array]) -> Weights:
     k = [_held_exp(face - top) * face_factors(grid, axis) for axis, face in enumerate(faces)]
     for axis, face in enumerate(k):  # a wall is closed on all its faces, also where p at the face is not 0
         _close(grid, face, p == 0.0, axis)
+        if grid.periodic[axis]:
+            _join(face, axis)
     return Weights(padded(grid, p), kernel_faces(grid, k), wraps(grid))
 
 
@@ -106,12 +119,16 @@ def _close(grid: Grid, face: Array, walls: Array, axis: int) -> None:
     lower[axis], upper[axis] = slice(0, -1), slice(1, None)
     face[tuple(lower)] = np.where(walls, 0.0, face[tuple(lower)])
     face[tuple(upper)] = np.where(walls, 0.0, face[tuple(upper)])
-    if grid.periodic[axis]:
-        first, last = np.take(face, 0, axis), np.take(face, -1, axis)
-        for end in (0, -1):
-            index: list[Any] = [slice(None)] * grid.dim
-            index[axis] = end
-            face[tuple(index)] = np.minimum(first, last)
+
+
+def _join(face: Array, axis: int) -> None:
+    """The first and the last face of a periodic axis are one, also where p itself is not periodic: their geometric
+    mean."""
+    seam = np.sqrt(np.take(face, 0, axis)) * np.sqrt(np.take(face, -1, axis))
+    for end in (0, -1):
+        index: list[Any] = [slice(None)] * face.ndim
+        index[axis] = end
+        face[tuple(index)] = seam
 
 
 def reference(grid: Grid, terms: Terms, mass: float) -> Reference | None:

@@ -8,7 +8,7 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.expression import Field
-from wflow.functionals import DensityTerm, Functional, Generator, Interaction, Logarithmic, Potential
+from wflow.functionals import Blob, DensityTerm, Functional, Generator, Interaction, Logarithmic, Potential
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class Fields:
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of a functional: energies of the density, potentials, interactions, each with its coefficient."""
+    """The terms of a functional: energies of the density, potentials, interactions, blobs, each with its
+    coefficient."""
 
     densities: tuple[tuple[float, Any], ...]
     potential: Fields
     interactions: tuple[tuple[float, Interaction], ...]
+    blobs: tuple[tuple[float, Blob], ...] = ()
 
     @property
     def logarithmic(self) -> bool:
@@ -61,7 +63,7 @@ def sort_terms(functional: Functional | None, dim: int) -> Terms:
     """Sort the terms and check that each fits the dimension."""
     if functional is not None and not isinstance(functional, Functional):
         raise InputError(f"a functional is wf.Entropy, wf.Potential, ... or a sum, got {type(functional).__name__}")
-    densities, potentials, interactions = [], [], []
+    densities, potentials, interactions, blobs = [], [], [], []
     for weight, term in functional.terms if functional is not None else ():
         if isinstance(term, Potential):
             term.field.check_dim(dim)
@@ -70,11 +72,27 @@ def sort_terms(functional: Functional | None, dim: int) -> Terms:
             term.field.check_dim(dim)
             term.check_even(dim)
             interactions.append((weight, term))
+        elif isinstance(term, Blob):
+            check_blob(term, dim)
+            blobs.append((weight, term))
         elif isinstance(term, DensityTerm):
-            if term.target is not None and term.target.dim != dim:
-                raise InputError(f"the target has dimension {term.target.dim}, the state {dim}")
+            check_target(term, dim)
             densities.append((weight, term))
-    return Terms(tuple(densities), Fields(tuple(potentials)), tuple(interactions))
+    return Terms(tuple(densities), Fields(tuple(potentials)), tuple(interactions), tuple(blobs))
+
+
+def check_target(term: Any, dim: int) -> None:
+    """Refuse a target of another dimension."""
+    if term.target is not None and term.target.dim != dim:
+        raise InputError(f"the target has dimension {term.target.dim}, the state {dim}")
+
+
+def check_blob(blob: Blob, dim: int) -> None:
+    """Refuse targets and bandwidths of another dimension."""
+    for _, term in blob.densities:
+        check_target(term, dim)
+    if isinstance(blob.bandwidth, tuple) and len(blob.bandwidth) != dim:
+        raise InputError(f"the bandwidth of {blob!r} has {len(blob.bandwidth)} axes, the state {dim}")
 
 
 def per_mass(generator: Generator, log_u: Array) -> Array:

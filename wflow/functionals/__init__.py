@@ -1,16 +1,18 @@
 """Functionals F[q]: what is descended. Adding one: a small class here and its name in `FUNCTIONALS`."""
 
 from wflow.functionals.base import DensityTerm, Functional, Sum
+from wflow.functionals.blob import Blob
 from wflow.functionals.densities import DIVERGENCES, NAMES, Entropy, FDivergence, InternalEnergy, PowerEntropy
 from wflow.functionals.fields import Interaction, Potential
 from wflow.functionals.generators import Generator, Logarithmic
 
-FUNCTIONALS = (FDivergence, Entropy, PowerEntropy, InternalEnergy, Potential, Interaction)
+FUNCTIONALS = (FDivergence, Entropy, PowerEntropy, InternalEnergy, Potential, Interaction, Blob)
 
 __all__ = [
     "DIVERGENCES",
     "FUNCTIONALS",
     "NAMES",
+    "Blob",
     "DensityTerm",
     "Entropy",
     "FDivergence",

@@ -17,6 +17,7 @@ class Functional:
     """
 
     __slots__ = ()
+    __array_ufunc__ = None  # an array times a functional is refused here, not spread over the array by NumPy
 
     @property
     def terms(self) -> tuple[tuple[float, "Functional"], ...]:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
+from wflow.arrays import floats
 from wflow.errors import InputError, choose
 from wflow.expression import ScalarFunction, as_scalar_function
 from wflow.functionals.base import Functional
@@ -58,10 +57,10 @@ class FDivergence(Functional):
         choose(self.name, NAMES, "divergence")
         if (self.name == "alpha") != (self.alpha is not None):
             raise InputError(f"alpha=... goes with the divergence 'alpha' and with no other, got {self.name!r}")
-        if self.alpha is not None and not np.isfinite(self.alpha):
-            raise InputError(f"alpha must be a finite number, got {self.alpha}")
-        if not isinstance(self.target, Target):
-            raise InputError(f"the target must be a density such as wf.Gaussian, got {type(self.target).__name__}")
+        if self.alpha is not None and floats("alpha", self.alpha).ndim:
+            raise InputError(f"alpha must be one number, got {self.alpha}")
+        if isinstance(self.target, type) or not isinstance(self.target, Target):
+            raise InputError(f"the target must be a density such as wf.Gaussian(0.0, 1.0), got {self.target!r}")
 
     @cached_property
     def generator(self) -> Generator:
@@ -100,10 +99,11 @@ class PowerEntropy(Functional):
     m: float
 
     def __post_init__(self) -> None:
-        if self.m == 1:
+        power = floats("m", self.m)
+        if power.ndim or power <= 0.0:
+            raise InputError(f"PowerEntropy needs one number m > 0, got {self.m}")
+        if power == 1.0:
             raise InputError("PowerEntropy needs m != 1, got 1; use Entropy()")
-        if not (np.isfinite(self.m) and self.m > 0):
-            raise InputError(f"PowerEntropy needs a finite m > 0, got {self.m}")
 
     @property
     def generator(self) -> Generator:

@@ -1,5 +1,6 @@
 """Generators with a parameter: powers, a user's convex function, and weighted sums of generators."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,19 +83,19 @@ class Convex:
         return bool(near > 1e3 * one)
 
     def value(self, u: Array) -> Array:
-        return self.function.value(u)
+        return at_vacuum(self.function.value, u)
 
     def slope(self, u: Array) -> Array:
-        return self.function.slope(u)
+        return at_vacuum(self.function.slope, u)
 
     def curvature(self, u: Array) -> Array:
-        return self.function.curvature(u)
+        return at_vacuum(self.function.curvature, u)
 
     def pressure(self, u: Array) -> Array:
-        return u * self.function.slope(u) - self.function.value(u)
+        return at_vacuum(lambda s: s * self.function.slope(s) - self.function.value(s), u)
 
     def diffusivity(self, u: Array) -> Array:
-        return u * self.function.curvature(u)
+        return at_vacuum(lambda s: s * self.function.curvature(s), u)
 
     def inverse(self, w: Array) -> Array:
         return invert_pressure(self, w)
@@ -132,6 +133,14 @@ class Weighted:
         return invert_pressure(self, w)
 
 
+def at_vacuum(function: Callable[[Array], Array], u: Array) -> Array:
+    """A function of the density, with its limit at u = 0 where text such as q*log(q) has no value there."""
+    with np.errstate(all="ignore"):
+        values = function(u)
+        undefined = np.isnan(values) & (u == 0.0)
+        return np.where(undefined, function(np.full_like(u, 1e-300)), values) if np.any(undefined) else values
+
+
 def _sum(weights: tuple[float, ...], values: list[Array]) -> Array:
     total = weights[0] * values[0]
     for weight, value in zip(weights[1:], values[1:], strict=True):
@@ -145,7 +154,7 @@ def invert_pressure(generator: Generator, w: Array) -> Array:
     with np.errstate(all="ignore"):
         for _ in range(64):
             middle = 0.5 * (low + high)
-            above = generator.pressure(np.exp(middle)) > w
+            above = ~(generator.pressure(np.exp(middle)) <= w)  # beyond its overflow Φ may be nan
             high, low = np.where(above, middle, high), np.where(above, low, middle)
     return np.exp(0.5 * (low + high))
 

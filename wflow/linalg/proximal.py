@@ -32,14 +32,17 @@ def proximal_rows(
     """
     y = start.copy()
     for iteration in range(most):
-        slope = (y - base) + tau * objective.gradient(y)
+        pull, push = y - base, tau * objective.gradient(y)
+        slope = pull + push
         size = np.linalg.norm(slope, axis=1)
         if not np.all(np.isfinite(size)):
             return y, iteration, False
         if np.all(size <= rtol * (1.0 + np.linalg.norm(y, axis=1))):
             return y, iteration, True
         direction = _descent(np.eye(y.shape[1]) + tau * objective.hessian(y), slope)
-        moved = _backtrack(objective, y, base, tau, direction, np.sum(direction * slope, axis=1))
+        # What rounding of y alone does to the merit: where V is near 0 it is more than rounding of the merit.
+        noise = np.linalg.norm(y, axis=1) * (np.linalg.norm(pull, axis=1) + np.linalg.norm(push, axis=1))
+        moved = _backtrack(objective, y, base, tau, direction, np.sum(direction * slope, axis=1), noise)
         if np.array_equal(moved, y):
             # No decrease is left that rounding can see: converged if the gradient is at its own rounding.
             return y, iteration, bool(np.all(size <= 1e3 * rtol * (1.0 + np.linalg.norm(y, axis=1))))
@@ -55,13 +58,15 @@ def _descent(matrix: Array, slope: Array) -> Array:
     return -np.einsum("nij,nj->ni", vectors, inner)
 
 
-def _backtrack(objective: Objective, y: Array, base: Array, tau: float, direction: Array, slope: Array) -> Array:
+def _backtrack(
+    objective: Objective, y: Array, base: Array, tau: float, direction: Array, slope: Array, noise: Array
+) -> Array:
     def merit(rows: Array) -> Array:
         return 0.5 * np.sum((rows - base) ** 2, axis=1) + tau * objective.value(rows)
 
     here = merit(y)
     # Rounding of the merit itself: a smaller rise is none.
-    slack = 8.0 * np.finfo(float).eps * np.abs(here)
+    slack = 8.0 * np.finfo(float).eps * (np.abs(here) + noise)
     length = np.ones(len(y))
     for _ in range(40):
         trial = y + length[:, None] * direction

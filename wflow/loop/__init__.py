@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ def run(
     if resume:
         raise InputError("resume=True is not built yet; leave it out to run from the start")
     plan = make_plan(functional, state, given)
+    if not isinstance(out, str | PathLike | None):
+        raise InputError(f"out is the path of a file, got {type(out).__name__}")
     path = None if out is None else Path(out)
     recorder = Recorder(plan, describe(plan, functional, given), path, _target(plan, functional))
     return _record(plan, recorder, progress)
@@ -100,10 +103,11 @@ def _record(plan: Plan, recorder: Recorder, progress: bool | None) -> Result:
     # disable=None: no bar where the output is no terminal.
     bar = tqdm(total=plan.t_end, disable=None if progress is None else not progress, unit="t", leave=False, delay=0.5)
     try:
+        moments = march(plan)
         recorder.frame(0.0, plan.state)
         moment, recorded = None, 0.0
         try:
-            for moment in march(plan):
+            for moment in moments:
                 if moment.numbers:
                     recorder.step(moment.numbers)
                     bar.update(moment.time - bar.n)

@@ -46,10 +46,14 @@ def march(plan: Plan) -> Iterator[Moment]:
 
     A moment with empty `numbers` is no step: it repeats the last state with the status that ended the run.
     """
+    # At once, not with the first step: a flow that is not defined at the start is refused before any file is made.
+    return _march(plan, _first(plan))
+
+
+def _march(plan: Plan, dt: float) -> Iterator[Moment]:
     memory: Memory = {}
     time, state, done = 0.0, plan.state, 0
     controller = Controller(plan.tol, plan.flow.facts.per_time)
-    dt = _first(plan)
     pending = [] if plan.frames is None else [float(t) for t in plan.frames]
     while True:
         if plan.max_steps is not None and done >= plan.max_steps:
@@ -85,6 +89,9 @@ def march(plan: Plan) -> Iterator[Moment]:
 def _first(plan: Plan) -> float:
     """The first step to try: the fixed one, the whole way for an exact stepper, or a guess."""
     if plan.dt is not None:
+        if plan.stepper.order is not None:
+            with np.errstate(all="ignore"):
+                plan.flow.rate(0.0, plan.state)
         return plan.dt
     if plan.stepper.order == np.inf:
         return plan.t_end

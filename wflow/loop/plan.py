@@ -70,7 +70,7 @@ def make_plan(functional: Any, state: Any, given: Mapping[str, Any]) -> Plan:
         tol=tol,
         seed=random_seed(given["rng"]),
         stop=check_callable("stop", given["stop"]),
-        diagnostics={name: check_callable(name, f) for name, f in (given["diagnostics"] or {}).items()},
+        diagnostics=check_diagnostics(given["diagnostics"]),
         max_steps=None if given["max_steps"] is None else whole("max_steps", given["max_steps"]),
     )
 
@@ -80,6 +80,16 @@ def check_callable(name: str, function: Any) -> Any:
     if function is not None and not callable(function):
         raise InputError(f"{name} must be a function of (time, state), got {type(function).__name__}")
     return function
+
+
+def check_diagnostics(diagnostics: Any) -> dict[str, Callable[[float, Any], float]]:
+    """A dict of functions by name."""
+    if not isinstance(diagnostics, dict | None):
+        raise InputError(f"diagnostics is a dict of functions by name, got {type(diagnostics).__name__}")
+    given = diagnostics or {}
+    if any(function is None for function in given.values()):
+        raise InputError("a diagnostic is a function of (time, state), got None")
+    return {name: check_callable(name, function) for name, function in given.items()}
 
 
 def inner_tolerance(state: Any, rtol: float) -> float:
@@ -136,6 +146,8 @@ def frame_times(save: Any, end: float, dt: float | None, count: int | None) -> A
         if times[0] < 0.0 or times[-1] > end * (1.0 + 1e-12):
             raise InputError(f"save times must lie between 0 and the end {end:g}, got {times[0]:g} to {times[-1]:g}")
         times = times[times > 0.0]
+        # A step shorter than rounding cannot be taken.
+        times = np.where(times > end * (1.0 - 1e-12), end, times)
     if dt is not None and count is not None:
         index = np.unique(np.clip(np.round(times / dt), 1, count))
         times = np.minimum(index * dt, end)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from wflow.arrays import Array
-from wflow.errors import Status
+from wflow.errors import InputError, Status
 from wflow.loop.plan import Plan
 from wflow.records import box, describe_grid, row
 from wflow.results import Result, load, make_layout
@@ -42,6 +42,8 @@ class Recorder:
         """Record a state; `energy` where it is known already."""
         values = measure(self.plan, time, state, energy)
         if self.out is None:
+            if not self.times:  # a result that could not be saved is refused at the start
+                make_layout(state, None, tuple(values), step_names(self.plan), self.info, self.target)
             self.times.append(time)
             self.states.append(state)
             self.frames.append(values)
@@ -94,6 +96,8 @@ def measure(plan: Plan, time: float, state: Any, energy: float) -> dict[str, flo
         values["dissipation"] = flow.dissipation(time, state)
     values |= flow.measures(time, state)
     for name, function in plan.diagnostics.items():
+        if name in values:
+            raise InputError(f"the diagnostic {name!r} is there already; take another name")
         values[name] = float(function(time, state))
     return values
 
@@ -133,6 +137,7 @@ def plain(value: Any) -> Any:
     return repr(value)
 
 
+@lru_cache(maxsize=16)
 def installed(name: str) -> str:
     """Version of an installed package, or "none"."""
     try:

@@ -51,6 +51,17 @@ def energy(
     return finished(figure, path)
 
 
+def draw_plain_energy(ax: Any, result: Result) -> None:
+    """The energy of one result: log scale towards 0 for a divergence, else as it is, its limit being unknown."""
+    if _is_divergence(result, _series(result)[1]):
+        draw_energy(ax, [result], ["energy"])
+        return
+    time, value = _series(result)
+    seen = np.isfinite(value)
+    ax.plot(time[seen], value[seen], marker="o" if np.count_nonzero(seen) <= 12 else None)
+    _dress(ax, "energy")
+
+
 def draw_energy(ax: Any, given: Sequence[Result], names: Sequence[str], rates: Any = None, floor: Any = None) -> None:
     """Draw the curves on axes."""
     series = [_series(result) for result in given]
@@ -65,16 +76,22 @@ def draw_energy(ax: Any, given: Sequence[Result], names: Sequence[str], rates: A
         every = max(1, np.count_nonzero(seen) // 12)
         marker = MARKERS[k % len(MARKERS)] if np.count_nonzero(seen) <= 12 else None
         ax.plot(time[seen], gap[seen], color=color, linestyle=dash, marker=marker, markevery=every, label=names[k])
-        if slopes[k] is not None:
-            expected.append((time[seen], gap[seen], float(slopes[k])))
+        rate = slopes[k]
+        if rate is not None:
+            expected.append((time[seen], gap[seen], float(rate)))
     for k, (time, gap, rate) in enumerate(expected):
         _slope(ax, time, gap, rate, first=rate not in [other[2] for other in expected[:k]])
     ax.set_yscale("log")
-    ax.set_xlabel("time t")
-    ax.set_ylabel("energy" if all(low == 0.0 for low in floors) else "energy above its limit")
-    ax.grid(True, which="major", color=GREY, alpha=0.25, linewidth=0.8)
+    unknown = "energy above its smallest" if floor is None else "energy above its limit"
+    _dress(ax, "energy" if all(low == 0.0 for low in floors) else unknown)
     if ax.lines and (len(given) > 1 or any(s is not None for s in slopes)):
         ax.legend()
+
+
+def _dress(ax: Any, label: str) -> None:
+    ax.set_xlabel("time t")
+    ax.set_ylabel(label)
+    ax.grid(True, color=GREY, alpha=0.25, linewidth=0.8)
 
 
 def _slope(ax: Any, time: Array, gap: Array, rate: float, first: bool) -> None:
@@ -108,11 +125,18 @@ def _floors(given: Sequence[Result], series: Sequence[tuple[Array, Array]], floo
         return [float(low) for low in np.broadcast_to(floats("floor", floor), len(given))]
     texts = [str(result.info.get("functional")) for result in given]
     lowest: dict[str, float] = {}
-    for text, (_, value) in zip(texts, series, strict=True):
+    for text, result, (_, value) in zip(texts, given, series, strict=True):
         smallest = float(np.min(value[np.isfinite(value)], initial=np.inf))
-        divergence = text.startswith("FDivergence(") and " + " not in text and smallest >= 0.0
-        lowest[text] = 0.0 if divergence else min(lowest.get(text, np.inf), smallest)
+        limit = 0.0 if _is_divergence(result, value) else smallest
+        lowest[text] = min(lowest.get(text, np.inf), limit)
     return [lowest[text] for text in texts]
+
+
+def _is_divergence(result: Result, value: Array) -> bool:
+    """Whether the energy is an f-divergence alone, to a target whose constant is known: its limit is 0."""
+    text = str(result.info.get("functional"))
+    alone = text.startswith("FDivergence(") and " + " not in text
+    return alone and not np.any(value < 0.0) and (result.info.get("state") == "density" or "Gibbs(" not in text)
 
 
 def _each(rates: Any, count: int) -> list[float | None]:

@@ -58,8 +58,8 @@ def union(ranges: list[Range], margin: float = 0.06) -> Range:
     """One range around all, with a margin; never empty."""
     low = np.min([r[0] for r in ranges], axis=0)
     high = np.max([r[1] for r in ranges], axis=0)
-    gap = np.maximum(margin * (high - low), 1e-3 * np.maximum(np.abs(low), np.abs(high)))
-    gap = np.where(gap > 0.0, gap, 1.0)
+    sides = high - low
+    gap = margin * np.where(sides > 0.0, sides, 5.0 * sides.max() if sides.max() > 0.0 else 1.0 / margin)
     return low - gap, high + gap
 
 
@@ -116,10 +116,11 @@ def _dots(ax: Any, state: Particles, color: str) -> None:
 def _ellipses(ax: Any, state: Gaussian, color: str) -> None:
     values, vectors = np.linalg.eigh(state.cov[:2, :2])
     angle = float(np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1])))
+    center = (float(state.mean[0]), float(state.mean[1]))
     for sd, alpha in ((2.0, 0.15), (1.0, 0.3)):
         width, height = 2.0 * sd * np.sqrt(values[::-1])
-        ax.add_patch(Ellipse(state.mean[:2], width, height, angle=angle, color=color, alpha=alpha, linewidth=0))
-        ax.add_patch(Ellipse(state.mean[:2], width, height, angle=angle, fill=False, edgecolor=color, linewidth=1.6))
+        ax.add_patch(Ellipse(center, width, height, angle=angle, color=color, alpha=alpha, linewidth=0))
+        ax.add_patch(Ellipse(center, width, height, angle=angle, fill=False, edgecolor=color, linewidth=1.6))
     ax.plot(*state.mean[:2], marker="+", markersize=9, markeredgewidth=2, color=color)
 
 
@@ -145,9 +146,7 @@ def draw_data(ax: Any, data: Any, dim: int) -> None:
     if points.ndim != 2 or points.shape[1] != dim:
         raise InputError(f"data must have shape (n, {dim}), got {np.shape(data)}")
     if dim == 1:
-        ax.plot(
-            points[:, 0], np.zeros(len(points)), "|", color=INK, markersize=12, alpha=0.5, clip_on=False, label="data"
-        )
+        ax.plot(points[:, 0], np.zeros(len(points)), "|", color=INK, markersize=12, alpha=0.5, label="data")
     else:
         ax.plot(points[:, 0], points[:, 1], "x", color=INK, markersize=4, markeredgewidth=1.0, alpha=0.7, label="data")
 
@@ -179,7 +178,7 @@ def panel_height(limits: Range, width: float) -> float:
     if limits[0].size < 2 or aspect(limits) == "auto":
         return 0.8 * width
     sides = limits[1] - limits[0]
-    return width * float(np.clip(sides[1] / sides[0], 0.35, 1.6))
+    return width * float(np.clip(sides[1] / sides[0], 0.35, 1.25))
 
 
 def aspect(limits: Range) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from wflow.plot.curves import draw_energy
+from wflow.plot.curves import draw_plain_energy
 from wflow.plot.drawing import extent, panel_height, union
 from wflow.plot.panels import PANEL, default_frames, draw_frames, draw_ridge
 from wflow.plot.paths import trajectories
@@ -44,7 +44,7 @@ def _on_the_line(one: Result) -> Figure:
     axes = figure.subplots(1, 1 + with_energy, squeeze=False)[0]
     draw_ridge(axes[0], one)
     if with_energy:
-        draw_energy(axes[1], [one], ["energy"])
+        draw_plain_energy(axes[1], one)
     return figure
 
 
@@ -58,7 +58,7 @@ def _in_the_plane(one: Result) -> Figure:
     axes = parts[0].subplots(1, len(chosen), squeeze=False, sharex=True, sharey=True)
     draw_frames(parts[0], axes, [one], [chosen], [""])
     if with_energy:
-        draw_energy(parts[1].subplots(), [one], ["energy"])
+        draw_plain_energy(parts[1].subplots(), one)
     return figure
 
 

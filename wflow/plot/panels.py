@@ -140,6 +140,10 @@ def draw_ridge(ax: Any, result: Result, target: Any = None) -> None:
         ax.fill_between(x, base, base + q, color="white", alpha=0.75, linewidth=0, zorder=3 - 0.01 * k)
         ax.fill_between(x, base, base + q, color=color, alpha=0.45, linewidth=0, zorder=3 - 0.01 * k)
         ax.plot(x, base + q, color=color, linewidth=1.8, zorder=3 - 0.01 * k)
+        # A cloud's estimate ends near its last particle, the line of zero does not.
+        for low, high in ((limits[0][0], x[0]), (x[-1], limits[1][0])):
+            if low < high:
+                ax.plot([low, high], [base, base], color=color, linewidth=1.8, zorder=3 - 0.01 * k)
     if target is not None:
         grid = states[-1].grid if isinstance(states[-1], Density) else draw.grid_around(states[-1])
         p = Density(grid, target).values
@@ -201,7 +205,8 @@ def _bar(figure: Any, shades: Any, axes: list[Any], dim: int) -> None:
     bar.set_label("density q" if dim == 2 else "density of (x, y)")
     ticks = shades.levels[::3]
     bar.set_ticks(ticks, labels=[f"{v:.2g}" for v in ticks])
-    bar.outline.set_visible(False)
+    bar.minorticks_off()
+    bar.outline.set_linewidth(0.6)
 
 
 def _row_name(ax: Any, name: str) -> None:

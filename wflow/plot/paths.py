@@ -51,7 +51,8 @@ def trajectories(
         ax.plot(*start, marker="o", markersize=9, markerfacecolor="white", markeredgecolor=INK, zorder=5)
     ax.set(xlim=(limits[0][0], limits[1][0]), ylim=(limits[0][1], limits[1][1]), aspect=draw.aspect(limits))
     draw.name_axes(ax, 2)
-    figure.legend(loc="outside lower center", ncols=min(3, len(given)))
+    if len(given) > 1 or names is not None:
+        figure.legend(loc="outside lower center", ncols=min(3, len(given)))
     return finished(figure, path)
 
 
@@ -69,7 +70,7 @@ def _limits(ways: Sequence[Array], bounds: Any) -> draw.Range:
     if bounds is None:
         low, high = draw.union([(line.min(axis=0), line.max(axis=0)) for line in ways], 0.15)
         # A straight way would leave no room across.
-        side = 0.5 * np.maximum(high - low, 0.4 * np.max(high - low))
+        side = 0.5 * np.maximum(high - low, 0.7 * np.max(high - low))
         return 0.5 * (low + high) - side, 0.5 * (low + high) + side
     box = floats("bounds", bounds)
     if box.shape != (2, 2) or np.any(box[:, 0] >= box[:, 1]):

@@ -7,11 +7,11 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from cycler import cycler
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from wflow.errors import InputError
 from wflow.results import Result
@@ -27,7 +27,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 DENSITY = LinearSegmentedColormap.from_list(
     "wflow", ["#FFFFFF", "#D6E8F5", "#9CCBE6", "#56A3D1", "#1F78B4", "#0B4F8A", "#08234A"]
 )
-STYLE = {
+STYLE: Any = {
     "font.size": 13.0,
     "axes.titlesize": 14.0,
     "axes.labelsize": 14.0,
@@ -49,6 +49,7 @@ STYLE = {
 }
 # No dates inside: the same picture gives the same file.
 STAMPS: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
+FOLD = re.compile(r"\[(?!…\])(?:[^\[\]]|\[…\])*\]")  # an innermost list, or one of folded lists
 LETTERS = 9.5  # of a title on an inch
 
 
@@ -120,7 +121,7 @@ def shortened(text: Any, width: int) -> str:
     """A text with its lists of numbers left out where it is long, then cut at a word, or hard where that is too
     long."""
     plain = " ".join(str(text).split())
-    while len(plain) > width and plain != (folded := re.sub(r"\[[^\[\]]*[^\[\]…][^\[\]]*\]", "[…]", plain)):
+    while len(plain) > width and plain != (folded := FOLD.sub("[…]", plain)):
         plain = folded
     if len(plain) <= width:
         return plain

@@ -26,13 +26,13 @@ class Gibbs:
     normalized = False
 
     def __post_init__(self) -> None:
-        temperature = float(floats("temperature", self.temperature))
-        if temperature <= 0.0:
-            raise InputError(f"temperature must be positive, got {temperature:g}")
-        object.__setattr__(self, "temperature", temperature)
+        temperature = floats("temperature", self.temperature)
+        if temperature.ndim or temperature <= 0.0:
+            raise InputError(f"temperature must be one positive number, got {self.temperature}")
+        object.__setattr__(self, "temperature", float(temperature))
         if self.dim is None:
             object.__setattr__(self, "dim", max(1, self.field.dim) if isinstance(self.field, Expression) else None)
-        if not isinstance(self.dim, int) or self.dim < 1:
+        if not isinstance(self.dim, int | np.integer) or self.dim < 1:
             raise InputError("Gibbs with a callable V needs dim=..., the number of coordinates")
         self.field.check_dim(self.dim)
         if self.field.timed:

@@ -1,0 +1,409 @@
+"""Functionals: generators against their divergences, sums, values and first variations on every kind of state."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import wflow as wf
+from wflow.flows import make_flow
+from wflow.functionals import FUNCTIONALS, NAMES
+
+ALPHAS = (-1.0, 0.5, 2.0, 3.0)
+U = np.concatenate([np.logspace(-3, 3, 41), [1.0]])
+NEAR = U[(U > 0.05) & (U < 20)]  # where second differences keep six digits
+
+# The table of contract.md: f(r), f''(1) and the pressure Φ(u), typed in again by hand.
+TABLE = {
+    "reverse-kl": (lambda r: -np.log(r), 1.0, lambda u: u),
+    "kl": (lambda r: r * np.log(r), 1.0, np.log),
+    "chi2": (lambda r: (r - 1) ** 2, 2.0, lambda u: -2 / u),
+    "reverse-chi2": (lambda r: (1 - r) ** 2 / r, 2.0, lambda u: u**2),
+    "hellinger": (lambda r: (np.sqrt(r) - 1) ** 2, 0.5, np.sqrt),
+    "jensen-shannon": (
+        lambda r: 0.5 * (r * np.log(r) - (r + 1) * np.log((r + 1) / 2)),
+        0.25,
+        lambda u: 0.5 * np.log(1 + u),
+    ),
+    "jeffreys": (lambda r: (r - 1) * np.log(r), 2.0, lambda u: u + np.log(u)),
+    "triangular": (lambda r: (r - 1) ** 2 / (r + 1), 1.0, lambda u: 4 * u**2 / (1 + u) ** 2),
+}
+GAUSS = wf.Gaussian([0.3], 0.7)
+
+
+def divergence(name, target=GAUSS):
+    return wf.FDivergence("alpha", target, alpha=name) if isinstance(name, float) else wf.FDivergence(name, target)
+
+
+def dual(name):
+    """f, f''(1), Φ of a name or an alpha."""
+    if not isinstance(name, float):
+        return TABLE[name]
+    a = name
+    pressure = np.log if a == 1 else lambda u: u ** (1 - a) / (1 - a)
+    return lambda r: (r**a - a * r - (1 - a)) / (a * (a - 1)), 1.0, pressure
+
+
+SMOOTH = (*TABLE, *ALPHAS)
+GENERATORS = {
+    **{str(name): divergence(name).generator for name in SMOOTH},
+    "m=2": wf.PowerEntropy(2).generator,
+    "m=1/2": wf.PowerEntropy(0.5).generator,
+    "U=q**3": wf.InternalEnergy("q**3").generator,
+    "U=q*log(q)": wf.InternalEnergy("q*log(q)").generator,
+    "U=-sqrt(q)": wf.InternalEnergy("-sqrt(q)").generator,
+    "0.5 kl + 2 chi2": make_flow(
+        0.5 * divergence("kl") + 2 * divergence("chi2"), wf.Density(wf.Grid(-3, 3, 16), GAUSS)
+    ).diffusion.form.generator,
+}
+
+
+def slope(function, x, h=1e-5):
+    """Fourth-order central difference with a relative step."""
+    s = h * x
+    return (8 * (function(x + s) - function(x - s)) - (function(x + 2 * s) - function(x - 2 * s))) / (12 * s)
+
+
+def test_the_table_names_every_divergence():
+    assert {*TABLE, "alpha"} == set(NAMES)
+
+
+@pytest.mark.checklist("G18")
+@pytest.mark.parametrize("name", SMOOTH)
+def test_generator_is_the_dual_of_the_table(name):
+    f, at_one, pressure = dual(name)
+    g = divergence(name).generator
+    assert_allclose(g.value(U), U * f(1 / U), rtol=1e-9, atol=1e-12)
+    assert_allclose(g.curvature(np.ones(1)), at_one, rtol=1e-14)
+    mine, theirs = g.pressure(U), pressure(U)
+    assert_allclose(mine - mine[-1], theirs - theirs[-1], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.checklist("G19")
+@pytest.mark.parametrize("name", SMOOTH)
+def test_first_variation_is_f_minus_r_f_prime(name):
+    """And -∇(f - r f') = r f'' ∇r, by r = 1/u: d(f - r f')/dr = -r f''."""
+    f = dual(name)[0]
+    g = divergence(name).generator
+    r = 1 / U
+    assert_allclose(g.slope(U), f(r) - r * slope(f, r), rtol=1e-7, atol=1e-7)
+    r = 1 / NEAR
+    second = slope(lambda s: slope(f, s, 1e-3), r, 1e-3)
+    assert_allclose(g.curvature(NEAR), r**3 * second, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_derivatives_of_a_generator_agree(name):
+    g = GENERATORS[name]
+    assert_allclose(slope(g.value, NEAR), g.slope(NEAR), rtol=1e-8, atol=1e-8)
+    assert_allclose(slope(g.slope, NEAR), g.curvature(NEAR), rtol=1e-8)
+    assert_allclose(slope(g.pressure, NEAR), g.diffusivity(NEAR), rtol=1e-8, atol=1e-9)
+    assert_allclose(g.diffusivity(NEAR), NEAR * g.curvature(NEAR), rtol=1e-13)
+    flux = g.pressure(NEAR) - (NEAR * g.slope(NEAR) - g.value(NEAR))
+    assert_allclose(flux, flux[-1], atol=1e-9 * np.abs(g.pressure(NEAR)).max())
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_pressure_is_inverted(name):
+    g = GENERATORS[name]
+    condition = np.abs(g.pressure(U) / (U * g.diffusivity(U)))  # relative change of u by one of Φ
+    assert np.all(np.abs(g.inverse(g.pressure(U)) / U - 1) < 1e-14 * (10 + condition))
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_steep_says_whether_diffusivity_is_unbounded_at_vacuum(name):
+    g = GENERATORS[name]
+    growth = g.diffusivity(np.array([1e-10])) / g.diffusivity(np.array([1e-5]))
+    assert g.steep == bool(growth > 10)
+
+
+@pytest.mark.parametrize("text", ["q*log(q)", "q*log(q) - q", "q*log(q) - sqrt(q)"])
+def test_internal_energy_has_its_limit_at_vacuum(text):
+    g = wf.InternalEnergy(text).generator
+    zero = np.zeros(1)
+    assert abs(g.value(zero)[0]) < 1e-149
+    assert abs(g.pressure(zero)[0]) < 1e-149
+
+
+def test_internal_energy_agrees_with_the_named_ones():
+    q = wf.Density(wf.Grid(-3, 3, 40), lambda x: np.maximum(1 - x[:, 0] ** 2, 0.0))
+    for text, named in (("q*log(q)", wf.Entropy()), ("q**2", wf.PowerEntropy(2)), ("q**3/2", wf.PowerEntropy(3))):
+        assert_allclose(wf.energy(wf.InternalEnergy(text), q), wf.energy(named, q), rtol=1e-13)
+
+
+@pytest.mark.checklist("M2")
+@pytest.mark.parametrize("kind", ["grid", "gaussian"])
+def test_kl_of_two_gaussians(kind):
+    """KL(N(0,1) | N(1,4)) = .4431471806, the other way round 1.3068528194; the two directions of the divergence."""
+    a, b = wf.Gaussian([0.0], 1.0), wf.Gaussian([1.0], 4.0)
+    grid = wf.Grid(-19, 19, 1500)
+    state = (lambda g: wf.Density(grid, g)) if kind == "grid" else (lambda g: g)
+    assert_allclose(wf.energy(wf.FDivergence("reverse-kl", b), state(a)), 0.4431471806, atol=2e-10)
+    assert_allclose(wf.energy(wf.FDivergence("reverse-kl", a), state(b)), 1.3068528194, atol=2e-10)
+    if kind == "grid":  # on a Gaussian the tails of p/q are beyond the quadrature
+        assert_allclose(wf.energy(wf.FDivergence("kl", b), state(a)), 1.3068528194, atol=2e-10)
+
+
+@pytest.mark.checklist("G18")
+@pytest.mark.parametrize("name", SMOOTH)
+def test_divergence_is_positive_but_at_its_target(name):
+    grid = wf.Grid([-2, -2], [2, 2], (9, 8))
+    target = wf.Gaussian([0.2, 0.0], 0.8)
+    functional = divergence(name, target)
+    assert abs(wf.energy(functional, wf.Density(grid, target))) < 1e-14
+    rng = np.random.default_rng(1)
+    for size in (1e-4, 0.1, 3.0):
+        p = wf.Density(grid, target).values
+        q = wf.Density(grid, p * np.exp(size * rng.standard_normal(grid.cells)))
+        assert wf.energy(functional, q) > 1e-3 * size**2 / (1 + size**2)
+
+
+def test_alpha_has_its_limits():
+    q = wf.Density(wf.Grid(-3, 3, 50), wf.Gaussian([-0.4], 0.5))
+    for alpha, name in ((0.0, "reverse-kl"), (1.0, "kl")):
+        exact = wf.energy(divergence(name), q)
+        assert wf.energy(divergence(alpha), q) == exact
+        assert_allclose(wf.energy(divergence(alpha + 1e-5), q), exact, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["kl", "chi2", "jeffreys", 2.0])
+def test_vacuum_costs_infinitely_much(name):
+    q = wf.Density(wf.Grid(-3, 3, 30), lambda x: (x[:, 0] > 0).astype(float))
+    assert wf.energy(divergence(name), q) == np.inf
+
+
+@pytest.mark.parametrize("name", ["reverse-kl", "reverse-chi2", "hellinger", "jensen-shannon", "triangular", 0.5])
+def test_vacuum_costs_what_the_table_says(name):
+    """p f at u = 0 is p u f(1/u): sum by hand over the filled cells, and the limit elsewhere."""
+    limits = {"reverse-kl": 0, "reverse-chi2": 1, "hellinger": 1, "jensen-shannon": 0.5 * np.log(2), "triangular": 1, 0.5: 2}
+    grid = wf.Grid(-3, 3, 30)
+    q = wf.Density(grid, lambda x: (x[:, 0] > 0).astype(float))
+    p = wf.Density(grid, GAUSS).values
+    full = q.values > 0
+    f = dual(name)[0]
+    expected = np.sum(q.values[full] * f(p[full] / q.values[full])) + limits[name] * p[~full].sum()
+    assert_allclose(wf.energy(divergence(name), q), expected * grid.volume, rtol=1e-12)
+
+
+# One instance of every functional; the same list on all states that admit it.
+def everything(dim):
+    target = wf.Gaussian(np.full(dim, 0.2), 1.1)
+    names = [wf.FDivergence(n, target) for n in TABLE] + [wf.FDivergence("alpha", target, alpha=a) for a in ALPHAS]
+    internal = [wf.Entropy(), wf.PowerEntropy(2), wf.PowerEntropy(0.5), wf.InternalEnergy("q**2 + q**3")]
+    fields = [wf.Potential("x**4/4 - x + sin(x)"), wf.Interaction("exp(-x**2)"), wf.Interaction("x**2/2 + abs(x)**3")]
+    mixed = [0.5 * wf.Entropy() + 2 * wf.Potential("x**2"), wf.FDivergence("kl", target) + wf.Interaction("cos(x)")]
+    return [*names, *internal, *fields, *mixed]
+
+
+COUNT = len(everything(1))
+
+
+def test_everything_is_everything():
+    kinds = {type(term) for functional in everything(1) for _, term in functional.terms}
+    assert kinds == set(FUNCTIONALS) - {wf.Blob}  # for particles only: tests of its own
+
+
+@pytest.mark.checklist("G17")
+@pytest.mark.parametrize("index", range(COUNT))
+@pytest.mark.parametrize("boundary", ["no-flux", "periodic"])
+def test_first_variation_on_a_grid_is_the_derivative_of_the_energy(index, boundary):
+    functional = everything(2)[index]
+    grid = wf.Grid([-2, -1], [1, 2], (6, 5), boundary)
+    rng = np.random.default_rng(index)
+    q = wf.Density(grid, rng.uniform(0.2, 2.0, grid.cells))
+    direction = rng.standard_normal(grid.cells) * q.values
+    flow = make_flow(functional, q)
+    xi = flow.variation.slope(0.0, q.values)
+
+    def along(e):
+        return flow.energy(0.0, q.at(q.values + e * direction))
+
+    h = 2e-3
+    measured = (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
+    assert_allclose(np.sum(xi * direction) * grid.volume, measured, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.checklist("G17")
+@pytest.mark.parametrize("index", range(COUNT))
+@pytest.mark.parametrize("boundary", ["no-flux", "periodic"])
+def test_dissipation_on_a_grid_is_minus_the_energy_rate(index, boundary):
+    """dF/dt along the rate of the flow, measured on the energy; and the flow descends."""
+    functional = everything(2)[index]
+    grid = wf.Grid([-2, -1], [1, 2], (7, 6), boundary)
+    q = wf.Density(grid, np.random.default_rng(index).uniform(0.2, 2.0, grid.cells))
+    flow = make_flow(functional, q)
+    rate = flow.rate(0.0, q)
+    h = 1e-3 / np.abs(rate / q.values).max()
+
+    def along(e):
+        return flow.energy(0.0, q.at(q.values + e * rate))
+
+    measured = (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
+    assert measured < 0
+    assert_allclose(flow.dissipation(0.0, q), -measured, rtol=1e-8)
+    assert abs(rate.sum()) < 1e-13 * np.abs(rate).sum()
+
+
+@pytest.mark.checklist("G17")
+@pytest.mark.parametrize("index", range(COUNT))
+@pytest.mark.parametrize("dim", [1, 2])
+def test_gradient_on_a_gaussian_is_the_derivative_of_the_energy(index, dim):
+    functional = everything(dim)[index]
+    rng = np.random.default_rng(index)
+    # Tails that every divergence can bear.
+    root = 0.95 * np.eye(dim) + 0.03 * rng.standard_normal((dim, dim))
+    q = wf.Gaussian(rng.standard_normal(dim) * 0.3, root @ root.T)
+    flow = make_flow(functional, q)
+    direction = rng.standard_normal((dim, dim + 1))
+
+    def along(e):
+        return flow.energy(0.0, q.at(q.coordinates + e * direction))
+
+    h = 2e-4
+    measured = (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
+    assert_allclose(np.sum(flow.gradient(0.0, q) * direction), measured, rtol=1e-8, atol=1e-10)
+
+
+def cloud(n=7, dim=2, seed=3):
+    rng = np.random.default_rng(seed)
+    return wf.Particles(rng.standard_normal((n, dim)), rng.uniform(0.5, 2.0, n))
+
+
+@pytest.mark.checklist("G17")
+@pytest.mark.parametrize("text", ["x**4/4 + x*y**2", "exp(x)*sin(y)"])
+def test_potential_on_particles_is_exact(text):
+    q = cloud()
+    x, y = q.positions.T
+    value = {"x**4/4 + x*y**2": x**4 / 4 + x * y**2, "exp(x)*sin(y)": np.exp(x) * np.sin(y)}[text]
+    slopes = {
+        "x**4/4 + x*y**2": np.stack([x**3 + y**2, 2 * x * y], 1),
+        "exp(x)*sin(y)": np.stack([np.exp(x) * np.sin(y), np.exp(x) * np.cos(y)], 1),
+    }[text]
+    flow = make_flow(wf.Potential(text), q)
+    assert_allclose(flow.energy(0.0, q), q.weights @ value, rtol=1e-14)
+    assert_allclose(flow.rate(0.0, q), -slopes, rtol=1e-13)
+
+
+@pytest.mark.checklist("G17")
+def test_interaction_on_particles_is_exact():
+    q = cloud()
+    flow = make_flow(3 * wf.Interaction("exp(-x**2 - 2*y**2)"), q)
+    energy, force = 0.0, np.zeros_like(q.positions)
+    for i, a in enumerate(q.positions):
+        for j, b in enumerate(q.positions):
+            z = a - b
+            w = np.exp(-(z[0] ** 2) - 2 * z[1] ** 2)
+            energy += 1.5 * q.weights[i] * q.weights[j] * w
+            force[i] -= 3 * q.weights[j] * w * np.array([-2 * z[0], -4 * z[1]])
+    assert_allclose(flow.energy(0.0, q), energy, rtol=1e-14)
+    assert_allclose(flow.rate(0.0, q), force, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("functional", [wf.Potential("x**4 + y**2"), wf.Interaction("exp(-x**2) + y**2")])
+def test_velocity_of_particles_is_minus_the_energy_gradient_over_the_weights(functional):
+    q = cloud()
+    flow = make_flow(functional, q)
+    direction = np.random.default_rng(0).standard_normal(q.positions.shape)
+
+    def along(e):
+        return flow.energy(0.0, q.at(q.positions + e * direction))
+
+    h = 1e-3
+    measured = (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
+    assert_allclose(-np.sum(q.weights[:, None] * flow.rate(0.0, q) * direction), measured, rtol=1e-8)
+
+
+@pytest.mark.checklist("G18", "G19")
+@pytest.mark.parametrize("name", SMOOTH)
+def test_plug_in_energy_and_velocity_are_those_of_the_estimate(name):
+    """With a fitted Gaussian as the estimate the velocity is -(f - r f')' of two known Gaussians, by differences."""
+    q = wf.Particles(np.random.default_rng(2).normal(0.2, 0.6, (30, 1)))
+    fit = wf.Gaussian(q.mean, q.cov * 30 / 29)
+    f = dual(name)[0]
+
+    def ratio(x):
+        return GAUSS.density(x) / fit.density(x)
+
+    def variation(x):
+        r = ratio(x)
+        return f(r) - r * slope(f, r)
+
+    x, h = q.positions, 1e-3
+    difference = (8 * (variation(x + h) - variation(x - h)) - (variation(x + 2 * h) - variation(x - 2 * h))) / (12 * h)
+    flow = make_flow(divergence(name), q, estimator=wf.estimators.GaussianFit())
+    assert_allclose(flow.rate(0.0, q)[:, 0], -difference, rtol=1e-6, atol=1e-6)
+    assert_allclose(wf.energy(divergence(name), q, wf.estimators.GaussianFit()), f(ratio(x)).mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("state", ["grid", "gaussian", "particles"])
+def test_sums_and_multiples(state):
+    parts = (wf.Entropy(), wf.Potential("x**2/2"), wf.Interaction("x**2"), wf.PowerEntropy(2))
+    q = {
+        "grid": wf.Density(wf.Grid(-3, 3, 30), GAUSS),
+        "gaussian": GAUSS,
+        "particles": wf.Particles(np.random.default_rng(0).standard_normal((50, 1))),
+    }[state]
+    total = 0.5 * parts[0] + parts[1] * 2.0 + np.float64(3) * (parts[2] + 0.1 * parts[3])
+    expected = sum(c * wf.energy(part, q) for c, part in zip((0.5, 2.0, 3.0, 0.3), parts, strict=True))
+    assert_allclose(wf.energy(total, q), expected, rtol=1e-13)
+    rates = [c * make_flow(part, q).rate(0.0, q) for c, part in zip((0.5, 2.0, 3.0, 0.3), parts, strict=True)]
+    if state != "grid":  # on a grid the sum has a flux of its own
+        assert_allclose(make_flow(total, q).rate(0.0, q), sum(rates), rtol=1e-10, atol=1e-12)
+
+
+def test_sum_reads_as_it_was_written():
+    assert repr(0.5 * wf.Entropy() + wf.Potential("x**2")) == "0.5 * Entropy() + Potential('x**2')"
+
+
+REFUSED = [
+    (lambda: wf.Entropy(), lambda: wf.Point([0.0]), "no density"),
+    (lambda: wf.PowerEntropy(2), lambda: wf.Point([0.0]), "no density"),
+    (lambda: wf.InternalEnergy("q**2"), lambda: wf.Point([0.0]), "no density"),
+    (lambda: wf.FDivergence("kl", GAUSS), lambda: wf.Point([0.0]), "no density"),
+    (lambda: wf.Potential("x") + wf.Entropy(), lambda: wf.Point([0.0]), "no density"),
+    (lambda: wf.Interaction("x**2"), lambda: wf.Point([0.0]), "interact with itself"),
+    (lambda: wf.FDivergence("kl", wf.Uniform(-1.0, 1.0)), lambda: GAUSS, "infinite"),
+    (lambda: wf.FDivergence("kl", wf.Gibbs("x**2")), lambda: GAUSS, "normalised"),
+    (lambda: wf.FDivergence("kl", wf.Uniform(-1.0, 1.0)), lambda: cloud(dim=1), "no score"),
+    (lambda: wf.FDivergence("kl", wf.Gibbs("x**2")), lambda: cloud(dim=1), "domain"),
+    (lambda: wf.FDivergence("kl", GAUSS), lambda: cloud(dim=2), "dimension 1, the state 2"),
+    (lambda: wf.Potential("x + y"), lambda: cloud(dim=1), "needs dimension 2"),
+    (lambda: wf.Interaction("x"), lambda: cloud(dim=1), "W(-x) = W(x)"),
+    (lambda: wf.Interaction("-log(abs(x))"), lambda: wf.Density(wf.Grid(-1, 1, 8), GAUSS), "finite"),
+    (lambda: wf.Potential("1/x"), lambda: wf.Density(wf.Grid(-1, 1, 9), GAUSS), "not finite"),
+    (lambda: wf.FDivergence("kl", GAUSS), lambda: wf.Density(wf.Grid(-1, 1, 8, "absorbing"), GAUSS), "pressure"),
+    (lambda: wf.Potential("x"), lambda: wf.Density(wf.Grid(-1, 1, 8, "absorbing"), GAUSS), "absorbing"),
+    (
+        lambda: wf.FDivergence("kl", wf.Uniform(0.0, 1.0)),
+        lambda: wf.Density(wf.Grid(-1, 1, 8), GAUSS),
+        "where the target is zero",
+    ),
+    (
+        lambda: wf.FDivergence("kl", wf.Uniform(7.0, 8.0)),
+        lambda: wf.Density(wf.Grid(-1, 1, 8), GAUSS),
+        "zero in every cell",
+    ),
+]
+
+
+@pytest.mark.parametrize(("functional", "state", "reason"), REFUSED)
+def test_pairs_that_do_not_go_together_are_refused_with_the_reason(functional, state, reason):
+    with pytest.raises(wf.InputError, match=reason.replace("(", r"\(").replace(")", r"\)")):
+        wf.energy(functional(), state())
+
+
+@pytest.mark.parametrize("state", ["grid", "particles", "gaussian"])
+@pytest.mark.parametrize("index", range(COUNT))
+def test_every_other_pair_is_admitted(state, index):
+    q = {"grid": wf.Density(wf.Grid(-3, 3, 30), GAUSS), "particles": cloud(60, 1), "gaussian": GAUSS}[state]
+    assert np.isfinite(wf.energy(everything(1)[index], q))
+    assert np.all(np.isfinite(make_flow(everything(1)[index], q).rate(0.0, q)))
+
+
+def test_unnormalised_target_on_a_bounded_cloud_is_normalised_there():
+    """The domain [-1, 1] with p ∝ exp(-V): the same energy with the constant or without."""
+    domain = wf.Grid(-1, 1, 4)
+    x = np.random.default_rng(0).uniform(-1, 1, (40, 1))
+    energies = [
+        wf.energy(wf.FDivergence("kl", wf.Gibbs(f"x**2 + {c}")), wf.Particles(x, domain=domain), 0.3) for c in (0, 7)
+    ]
+    assert_allclose(energies[0], energies[1], rtol=1e-10)
