@@ -57,6 +57,8 @@ def test_quantiles_between_kinds():
     pair = wf.Particles([[0.0], [1.0]])
     value, method = wasserstein2_with_method(pair, wf.Uniform(0.0, 1.0))
     assert (value**2, method) == (pytest.approx(2 * 0.5**3 / 3, rel=1e-13), "quantiles, exact")
+    mixed = wf.Particles([[5.0], [0.0], [2.0]], weights=[1.0, 2.0, 1.0])
+    assert wasserstein2(mixed, wf.Particles([[0.0], [0.0], [0.0], [3.0]])) == pytest.approx(np.sqrt(2.0), rel=1e-12)
     four_cells = wf.Density(wf.Grid(0.0, 1.0, 4), np.ones(4))
     assert wasserstein2(pair, four_cells) == pytest.approx(value, rel=1e-13)
     fine = wf.Density(wf.Grid(-15.0, 17.0, 4000), NORMAL)

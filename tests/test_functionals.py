@@ -174,7 +174,14 @@ def test_vacuum_costs_infinitely_much(name):
 @pytest.mark.parametrize("name", ["reverse-kl", "reverse-chi2", "hellinger", "jensen-shannon", "triangular", 0.5])
 def test_vacuum_costs_what_the_table_says(name):
     """p f at u = 0 is p u f(1/u): sum by hand over the filled cells, and the limit elsewhere."""
-    limits = {"reverse-kl": 0, "reverse-chi2": 1, "hellinger": 1, "jensen-shannon": 0.5 * np.log(2), "triangular": 1, 0.5: 2}
+    limits = {
+        "reverse-kl": 0,
+        "reverse-chi2": 1,
+        "hellinger": 1,
+        "jensen-shannon": 0.5 * np.log(2),
+        "triangular": 1,
+        0.5: 2,
+    }
     grid = wf.Grid(-3, 3, 30)
     q = wf.Density(grid, lambda x: (x[:, 0] > 0).astype(float))
     p = wf.Density(grid, GAUSS).values

@@ -39,7 +39,12 @@ def test_state_is_its_coordinates_and_frozen(name):
 def test_states_copy_what_they_are_given():
     values = np.ones(4)
     x, mean = np.zeros((2, 1)), np.zeros(1)
-    made = wf.Density(wf.Grid(0, 1, 4), values, normalize=False), wf.Particles(x), wf.Gaussian(mean, 1.0), wf.Point(mean)
+    made = (
+        wf.Density(wf.Grid(0, 1, 4), values, normalize=False),
+        wf.Particles(x),
+        wf.Gaussian(mean, 1.0),
+        wf.Point(mean),
+    )
     before = [state.coordinates.copy() for state in made]
     values[:], x[:], mean[:] = 7, 7, 7
     for state, old in zip(made, before, strict=True):
@@ -130,6 +135,8 @@ def test_geometry_of_a_grid():
     assert grid.periodic == (False, True, False)
     assert grid == wf.Grid([0, 0, 1], [1, 2, 4], (2, 4, 3), ["no-flux", "periodic", ("absorbing", "no-flux")])
     assert grid != wf.Grid([0, 0, 1], [1, 2, 4], (2, 4, 3))
-    assert hash(grid) == hash(wf.Grid([0, 0, 1], [1, 2, 4], (2, 4, 3), ["no-flux", "periodic", ("absorbing", "no-flux")]))
+    assert hash(grid) == hash(
+        wf.Grid([0, 0, 1], [1, 2, 4], (2, 4, 3), ["no-flux", "periodic", ("absorbing", "no-flux")])
+    )
     assert grid.faces(0).shape == (3 * 4 * 3, 3)
     assert_allclose(np.unique(grid.faces(0)[:, 0]), [0, 0.5, 1])

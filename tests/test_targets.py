@@ -82,7 +82,9 @@ def test_gaussian_against_scipy():
 )
 def test_covariance_as_number_diagonal_and_matrix(cov, matrix):
     assert_allclose(wf.Gaussian([0, 0], cov).cov, matrix)
-    assert_allclose(wf.GaussianMixture([[0, 0]], np.array(cov)[None] if np.ndim(cov) else cov).components[0].cov, matrix)
+    assert_allclose(
+        wf.GaussianMixture([[0, 0]], np.array(cov)[None] if np.ndim(cov) else cov).components[0].cov, matrix
+    )
 
 
 def test_temperature_and_dimension_of_gibbs():

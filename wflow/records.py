@@ -12,6 +12,8 @@ from wflow.states import Density, Gaussian, Particles, Point
 from wflow.store import Reader, Variable
 
 AXES = ("x", "y", "z")
+# Names of the arrays of states that change from frame to frame.
+STATE_ARRAYS = ("density", "position", "mean", "covariance")
 
 
 @dataclass(frozen=True)

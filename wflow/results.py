@@ -11,7 +11,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import FileError, InputError, Status
-from wflow.records import form, read_state, rebuild_grid, row
+from wflow.records import STATE_ARRAYS, form, read_state, rebuild_grid, row
 from wflow.store import Layout, Reader, Variable, Writer
 
 JSON_ATTRIBUTES = ("arguments", "grid", "versions")
@@ -38,13 +38,35 @@ class FileStates(Sequence[Any]):
         return read_state(self._reader, index % len(self), self._word, self._grid)
 
 
+class FileExtras(Sequence[Array]):
+    """An extra array of a file, one frame read at a time."""
+
+    def __init__(self, reader: Reader, name: str) -> None:
+        self._reader, self._name = reader, name
+
+    def __len__(self) -> int:
+        return self._reader.frames
+
+    @overload
+    def __getitem__(self, index: int) -> Array: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Array]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        return self._reader.frame(self._name, index % len(self))
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """A run: `times` `(T,)`, `states`, `diagnostics` at the frames, `steps` at every accepted step, `status`, `info`.
 
     `diagnostics` holds arrays `(T,)` — `energy`, `dissipation`, `mass`, `minimum`, … — where they mean something;
     `steps` holds `time`, `dt`, `energy`, `error`, `rejections` and what the stepper counts. `info` says what made
-    it. `target` is the target density at the cells of a grid, if there is one.
+    it. `target` is the target density at the cells of a grid, if there is one. `extras` holds what else the stepper
+    puts in the frames, by name: `extras["velocity"][k]` `(n, d)` belongs to `states[k]`.
     """
 
     times: Array
@@ -55,6 +77,7 @@ class Result:
     info: dict[str, Any]
     target: Array | None = None
     path: Path | None = field(default=None)
+    extras: dict[str, Sequence[Array]] = field(default_factory=dict)
 
     @property
     def final(self) -> Any:
@@ -64,12 +87,14 @@ class Result:
     def save(self, path: str | Path) -> Path:
         """Write the result to an HDF5 file of the package's layout, replacing a result that is there."""
         names = tuple(self.diagnostics)
-        layout = make_layout(self.states[0], len(self.times), names, tuple(self.steps), self.info, self.target)
+        series, more = tuple(self.steps), tuple(self.extras)
+        layout = make_layout(self.states[0], len(self.times), names, series, self.info, self.target, more)
         with Writer(path, layout, overwrite=True) as writer:
             for index in range(len(self.steps.get("time", ()))):
                 writer.step({name: series[index] for name, series in self.steps.items()})
             for index, time in enumerate(self.times):
-                extra = {name: series[index] for name, series in self.diagnostics.items()}
+                extra: dict[str, Any] = {name: series[index] for name, series in self.diagnostics.items()}
+                extra |= {name: rows[index] for name, rows in self.extras.items()}
                 writer.frame({"time": time, **row(self.states[index]), **extra})
             writer.close(self.status.value)
         return Path(path)
@@ -83,6 +108,7 @@ class Result:
         state = form(self.states[0])
         rows = [row(s) for s in self.states]
         variables: dict[str, Any] = {v.name: (v.dims, np.stack([r[v.name] for r in rows])) for v in state.framed}
+        variables |= {name: (state.framed[0].dims, np.stack(list(array))) for name, array in self.extras.items()}
         variables |= {name: ("time", series) for name, series in self.diagnostics.items()}
         variables |= {f"step_{name}": ("step", series) for name, series in self.steps.items()}
         variables |= {name: (dims, array) for name, (dims, array) in state.static.items()}
@@ -100,6 +126,8 @@ class Result:
             and all(_same(a, b) for a, b in series)
             and all(_same(row(a), row(b)) for a, b in zip(self.states, other.states, strict=True))
             and _same(_static(self), _static(other))
+            and self.extras.keys() == other.extras.keys()
+            and all(_same(dict(enumerate(rows)), dict(enumerate(other.extras[name]))) for name, rows in self.extras.items())
             and (self.status, self.info) == (other.status, other.info)
         )
 
@@ -115,7 +143,7 @@ def _static(result: Result) -> dict[str, Array]:
     return fixed if result.target is None else fixed | {"target": result.target}
 
 
-def _same(a: dict[str, Array], b: dict[str, Array]) -> bool:
+def _same(a: dict[Any, Array], b: dict[Any, Array]) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name], equal_nan=True) for name in a)
 
 
@@ -131,13 +159,16 @@ def make_layout(
     steps: tuple[str, ...],
     info: dict[str, Any],
     target: Array | None,
+    extras: tuple[str, ...] = (),
 ) -> Layout:
-    """The layout of a result file."""
+    """The layout of a result file; `extras` are arrays in the shape of the state's coordinates."""
     shape = form(state)
     static = dict(shape.static)
     if target is not None:
         static["target"] = (shape.framed[0].dims[1:], target)
-    framed = shape.framed + tuple(Variable(name, ("time",)) for name in diagnostics)
+    first = shape.framed[0]
+    framed = shape.framed + tuple(Variable(name, first.dims, first.shape) for name in extras)
+    framed += tuple(Variable(name, ("time",)) for name in diagnostics)
     return Layout(frames, shape.coordinates, framed, static, steps, encode_info(info))
 
 
@@ -158,6 +189,7 @@ def load(path: str | Path, live: bool = False) -> Result:
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(f"{path} has attributes that this package did not write: {error}") from None
     names = [name for name in reader.names if reader.dims(name) == ("time",)]
+    more = [name for name in reader.names if name not in ("time", *names, *STATE_ARRAYS)]
     target = reader.static("target") if "target" in reader.static_names else None
     return Result(
         times=reader.column("time"),
@@ -168,4 +200,5 @@ def load(path: str | Path, live: bool = False) -> Result:
         info=info,
         target=target,
         path=Path(path),
+        extras={name: FileExtras(reader, name) for name in more},
     )

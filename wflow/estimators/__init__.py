@@ -5,9 +5,16 @@ from wflow.estimators.bandwidth import RULES, bandwidths, check_bandwidth
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Estimate
 from wflow.estimators.direct import direct_log_density
-from wflow.estimators.kernel import ESTIMATORS, Estimator, GaussianFit, Kernel, as_estimator
+from wflow.estimators.engine import engine, gaussian_sums
+from wflow.estimators.gaussian import GaussianFit
+from wflow.estimators.gram import median_distance
+from wflow.estimators.kernel import Kernel
+from wflow.estimators.listed import ESTIMATORS, as_estimator
 from wflow.estimators.mesh import convolve, mesh_estimate
 from wflow.estimators.plan import Mesh, plan_mesh
+from wflow.estimators.protocol import Estimator
+from wflow.estimators.spectral import Spectral
+from wflow.estimators.stein import Stein
 
 __all__ = [
     "ESTIMATORS",
@@ -18,11 +25,16 @@ __all__ = [
     "GaussianFit",
     "Kernel",
     "Mesh",
+    "Spectral",
+    "Stein",
     "as_estimator",
     "bandwidths",
     "check_bandwidth",
     "convolve",
     "direct_log_density",
+    "engine",
+    "gaussian_sums",
+    "median_distance",
     "mesh_estimate",
     "plan_mesh",
 ]

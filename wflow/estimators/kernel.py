@@ -6,7 +6,7 @@ name in `ESTIMATORS`.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,17 +23,6 @@ from wflow.kernels import sums
 METHODS = ("auto", "mesh", "direct")
 RATIO = 3.0
 DIRECT_BELOW = {1: 200, 2: 300, 3: 2000}  # samples up to which the direct sum is the faster one, by d
-
-
-class Estimator(Protocol):
-    """Density and score at the particles themselves."""
-
-    @property
-    def text(self) -> str:
-        """How to write this estimator in Python."""
-
-    def __call__(self, positions: ArrayLike, weights: ArrayLike | None = None, box: Box | None = None) -> Estimate:
-        """Estimate at positions (n, d) with weights (n,) or None; `InputError` where that cannot be done."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +42,8 @@ class Kernel:
     bandwidth: str | float | tuple[float, ...] = "score"
     method: str = "auto"
     order: int = 4
+
+    gives_density: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         choose(self.method, METHODS, "method of a kernel density estimate")
@@ -89,51 +80,3 @@ class Kernel:
         if self.method != "auto":
             return self.method == "direct"
         return d > 3 or n <= DIRECT_BELOW[d] or not mesh_cells(extent, width, box, self.order, RATIO) <= MAX_CELLS
-
-
-@dataclass(frozen=True)
-class GaussianFit:
-    """Density and score of the Gaussian with the mean and covariance of the cloud; O(n d^2). No box is felt.
-
-    The covariance divides by 1 - sum w^2, that is by n - 1 for equal weights. `InputError` where it is
-    singular.
-
-    >>> GaussianFit()([[-1.0], [0.0], [1.0]]).score.round(12)[0].tolist()
-    [1.0]
-    """
-
-    @property
-    def text(self) -> str:
-        return repr(self)
-
-    def __call__(self, positions: ArrayLike, weights: ArrayLike | None = None, box: Box | None = None) -> Estimate:
-        positions, _ = check_positions(positions, box)
-        weights = check_weights(weights, len(positions))
-        n, d = positions.shape
-        squares, mean, _ = sums.moments(positions, weights)
-        delta = positions - mean
-        # Without BLAS, whose bits may depend on its threads.
-        covariance = np.einsum("i,ij,ik->jk", weights, delta, delta) / max(1 - squares, np.finfo(float).tiny)
-        if np.linalg.matrix_rank(covariance, hermitian=True) < d:
-            raise InputError(f"the covariance of {n} samples in {d} dimensions is singular; add samples or noise")
-        score = -np.einsum("ij,jk->ik", delta, np.linalg.inv(covariance))
-        log_norm = 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
-        return Estimate(np.exp(0.5 * np.sum(delta * score, axis=1) - log_norm), score)
-
-
-ESTIMATORS = (Kernel, GaussianFit)
-
-
-def as_estimator(given: Estimator | str | ArrayLike | None) -> Estimator:
-    """An estimator, from None (`Kernel()`), a bandwidth (a number, one per axis or a rule) or an estimator.
-
-    >>> as_estimator("scott")
-    Kernel(bandwidth='scott', method='auto', order=4)
-    """
-    if given is None:
-        return Kernel()
-    if isinstance(given, type):
-        raise InputError(f"an estimator is an object, got the class {given.__name__}; write {given.__name__}()")
-    if callable(given):
-        return given
-    return Kernel(bandwidth=cast("str | float | tuple[float, ...]", given))

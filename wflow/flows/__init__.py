@@ -7,6 +7,7 @@ Which functional goes with which state is decided here, and refused with the rea
 | FDivergence, Entropy, PowerEntropy, InternalEnergy | yes | by an estimate | by quadrature | no: it has none |
 | Potential | yes | yes | by quadrature | yes |
 | Interaction | yes | yes | by quadrature | no: a point does not interact with itself |
+| Blob | no: take the functional itself | yes, exactly | no: take the functional itself | no: it has no density |
 """
 
 from typing import Any
@@ -17,6 +18,7 @@ from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.estimators import Box, as_estimator
 from wflow.expression import as_vector_field
+from wflow.flows.blob import make_part
 from wflow.flows.density import DensityFlow
 from wflow.flows.diffusion import Diffusion
 from wflow.flows.gaussian import GaussianFlow
@@ -30,10 +32,15 @@ from wflow.flows.variation import Variation
 from wflow.functionals import Functional
 from wflow.grid import Grid
 from wflow.linalg.quadrature import gauss_hermite
-from wflow.metrics import as_metric
+from wflow.metrics import Stein, as_metric
 from wflow.states import Density, Gaussian, Particles, Point
 from wflow.targets import Target, Uniform
 
+BLOB_REFUSED: dict[type, str] = {
+    Density: "a density on a grid",
+    Gaussian: "a Gaussian",
+    Point: "a Point, which has no density",
+}
 FLOWS = (DensityFlow, GaussianFlow, ParticleFlow, PointFlow)
 
 
@@ -50,7 +57,7 @@ def make_flow(
         raise InputError(f"a state is a Density, Particles, Point or Gaussian, got {type(state).__name__}")
     if functional is None and drift is None:
         raise InputError("there is nothing to follow: give a functional, a drift, or both")
-    terms = sort_terms(functional, state.dim)
+    terms = sort_terms(functional, state.dim, BLOB_REFUSED.get(type(state)))
     chosen = as_metric(metric, state)
     extra = None if drift is None else as_vector_field(drift, state.dim)
     if estimator is not None and not isinstance(state, Particles):
@@ -106,11 +113,32 @@ def _density_flow(terms: Terms, metric: Any, state: Density, extra: Any, rtol: f
 def _particle_flow(
     terms: Terms, metric: Any, state: Particles, extra: Any, estimator: Any, rtol: float
 ) -> ParticleFlow:
-    for _, term in terms.densities:
+    blobs = [density for _, blob in terms.blobs for density in blob.densities]
+    for _, term in (*terms.densities, *blobs):
         if isinstance(term.target, Uniform):
             raise InputError("a Uniform target has no score to follow off a grid; use Entropy on a domain")
+    if isinstance(metric, Stein):
+        _check_stein(terms, state)
+    chosen = as_estimator(estimator)
+    if not chosen.gives_density and terms.densities and not terms.logarithmic:
+        raise InputError(
+            f"{chosen.text} gives scores but no density, which only an entropy or a reverse KL divergence can do without; "
+            "take wf.estimators.Kernel()"
+        )
     norms = tuple(_log_norm(term, state) for _, term in terms.densities)
-    return ParticleFlow(terms, metric, extra, as_estimator(estimator), rtol, norms, box_of(state.domain))
+    box = box_of(state.domain)
+    parts = tuple(
+        make_part(weight, blob, tuple(_log_norm(term, state) for _, term in blob.densities), state, box)
+        for weight, blob in terms.blobs
+    )
+    return ParticleFlow(terms, metric, extra, chosen, rtol, norms, box, parts)
+
+
+def _check_stein(terms: Terms, state: Particles) -> None:
+    if terms.blobs or (terms.densities and not terms.logarithmic):
+        raise InputError("metrics.Stein moves entropies and reverse KL divergences only, with potentials and interactions")
+    if state.domain is not None:
+        raise InputError("metrics.Stein has no walls: give Particles without a domain")
 
 
 def _gaussian_flow(terms: Terms, metric: Any, state: Gaussian, extra: Any, rtol: float) -> GaussianFlow:

@@ -25,9 +25,9 @@ class Convolution:
         spectrum = fft.rfftn(values, self.lengths) * self.transform
         full = fft.irfftn(spectrum, self.lengths)
         if self.closing is not None:  # the last face of a periodic axis is the first
-            first = np.take(full, [0], axis=self.closing)
             index = [slice(0, n - (a == self.closing)) for a, n in enumerate(self.shape)]
-            return np.concatenate([full[tuple(index)], first], axis=self.closing)
+            inner = full[tuple(index)]
+            return np.concatenate([inner, np.take(inner, [0], axis=self.closing)], axis=self.closing)
         return full[tuple(slice(0, n) for n in self.shape)]
 
 

@@ -16,6 +16,7 @@ from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.flows.boxes import kernel_faces, mean_on_faces, padded, wraps
 from wflow.flows.diffusion import Diffusion, damping
+from wflow.flows.filtration import settled
 from wflow.flows.protocol import Facts, Solve, recurrence
 from wflow.flows.reference import Weights
 from wflow.flows.terms import Terms
@@ -88,6 +89,12 @@ class DensityFlow:
     def drift(self, time: float, state: Density) -> Array:
         raise InputError("Langevin moves particles, not a density; take wf.Particles(density.sample(n))")
 
+    def drift_loop(self, time: float) -> None:
+        return None
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        return np.empty(shape)
+
     def temperature(self) -> float:
         return 0.0
 
@@ -113,21 +120,22 @@ class DensityFlow:
             base,
             scale,
             lambda r: float(np.abs(r).sum()) <= goal,
-            lambda y: self._inverse(time, grid, y, scale),
+            lambda y: self._inverse(time, grid, y, scale, exact=False),
         )
-        return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
+        values = settled(root.y, base, self._inner(scale), not self._open)
+        return Solve(guess.at(values), root.iterations, root.linear, root.converged)
 
-    def _inverse(self, time: float, grid: Any, q: Array, scale: float) -> Callable[[Array], Array]:
+    def _inverse(self, time: float, grid: Any, q: Array, scale: float, exact: bool) -> Callable[[Array], Array]:
         """(1 - scale · Jacobian)⁻¹ of the diffusive part; the identity where there is none."""
         if not self.terms.densities:
             return lambda r: r
         if self.diffusion is not None:
-            return self.diffusion.inverse(time, q, scale)
+            return self.diffusion.inverse(time, q, scale, exact)
         # δξ = stiffness · δq and the flux q ∇δξ: again D + s A, with D = 1/stiffness and q on the faces.
         held = np.maximum(q, 0.0)
         faces = [mean_on_faces(grid, held, axis) for axis in range(grid.dim)]
         diag = padded(grid, 1.0 / np.maximum(self.variation.stiffness(held), 1e-200))
-        return damping(Weights(diag, kernel_faces(grid, faces), wraps(grid)), diag, scale)
+        return damping(Weights(diag, kernel_faces(grid, faces), wraps(grid)), diag, scale, exact)
 
     def spectral_radius(self, time: float, state: Density) -> float:
         if self.diffusion is not None and self.extra is None:
@@ -135,7 +143,8 @@ class DensityFlow:
         return power_radius(lambda v: self.jacobian(time, state, v), state.values)
 
     def recurrence(self, time: float, state: Density, dt: float, rows: Array, first: Array) -> Density:
-        if self.diffusion is None or self.extra is not None or not self.diffusion.frozen:
+        moving = self.extra is not None or self.terms.potential.timed  # the fused stages hold p over the step
+        if self.diffusion is None or moving or not self.diffusion.frozen:
             return recurrence(self, time, state, dt, rows, first)
         return state.at(self.diffusion.recurrence(time, state.values, dt, rows, first, self._inner(dt)))
 
@@ -146,7 +155,7 @@ class DensityFlow:
         return Solve(state.at(values), answer.steps, answer.linear, answer.converged)
 
     def smooth(self, time: float, state: Density, delta: Array, scale: float) -> Array:
-        return self._inverse(time, state.grid, state.values, scale)(delta)
+        return self._inverse(time, state.grid, state.values, scale, exact=True)(delta)
 
     def proximal(self, time: float, state: Density, tau: float) -> Solve:
         raise InputError("the JKO step of a density on a grid is not built yet; take steppers.ImplicitEuler()")

@@ -22,7 +22,7 @@ from wflow.flows.reference import Reference, Weights
 from wflow.kernels import stabilised, wavefront
 from wflow.linalg.cg import solve
 from wflow.linalg.lanczos import Exponential, exponential
-from wflow.linalg.multigrid import build
+from wflow.linalg.multigrid import build, cycle
 
 # Below this many cells a parallel launch costs more than it saves (about 10 µs against 1 ns a cell).
 PARALLEL_CELLS = 1 << 16
@@ -76,14 +76,14 @@ class Diffusion:
         # The base of a long step holds a large rate, whose rounding must not be felt in the mass.
         return replace(answer, values=answer.values * (mass / answer.values.sum()))
 
-    def inverse(self, time: float, q: Array, scale: float) -> Callable[[Array], Array]:
-        """δ ↦ (1 - scale · Jacobian)⁻¹ δ at q, p held: (D + s A) δw = r, δq = r - s A δw."""
+    def inverse(self, time: float, q: Array, scale: float, exact: bool) -> Callable[[Array], Array]:
+        """δ ↦ (1 - scale · Jacobian)⁻¹ δ at q, p held: (D + s A) δw = r, δq = D δw."""
         weights = self.form.weights(time, q)
         p = weights.cells
         with np.errstate(all="ignore"):
             slope = self.form.generator.diffusivity(np.maximum(q.reshape(p.shape) * weights.inverse, 1e-300))
             diag = np.minimum(p / np.maximum(slope, 1e-200), 1e200)
-        return damping(weights, diag, scale)
+        return damping(weights, diag, scale, exact)
 
     def radius(self, time: float, q: Array) -> float:
         """A bound of the spectral radius: Gershgorin's, by columns."""
@@ -160,13 +160,18 @@ def swept(weights: Weights, start: Array, slope: Array, prev: Array, rows: Array
     return prev.reshape(start.shape)
 
 
-def damping(weights: Weights, diag: Array, scale: float) -> Callable[[Array], Array]:
-    """r ↦ r - s A δw with (D + s A) δw = r."""
+def damping(weights: Weights, diag: Array, scale: float, exact: bool = True) -> Callable[[Array], Array]:
+    """r ↦ D δw with (D + s A) δw = r; to 1e-4, or, as a preconditioner, by one multigrid cycle."""
     system = operator(weights, diag, scale)
+    chain = diag.shape[0] == diag.shape[1] == 1
+    hierarchy = None if chain else build(system)
 
     def apply(r: Array) -> Array:
-        rhs = r.reshape(diag.shape)
-        step: Any = solve(system, rhs, rtol=1e-4).w
-        return (rhs - scale * stiffness_product(weights, step)).reshape(r.shape)
+        rhs = np.ascontiguousarray(r).reshape(diag.shape)
+        if hierarchy is None or exact:
+            return (diag * solve(system, rhs, rtol=1e-4, hierarchy=hierarchy).w).reshape(r.shape)
+        step = np.empty(diag.shape)
+        cycle(hierarchy, rhs, step)
+        return (diag * step).reshape(r.shape)
 
     return apply

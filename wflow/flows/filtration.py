@@ -50,17 +50,21 @@ def linear_step(weights: Weights, factor: float, base: Array, scale: float, star
 
 
 def conserved(weights: Weights, q: Array, base: Array, rtol: float) -> Array:
+    """`settled`, with the empty cells of walls as they were, and no mass restored where absorbing sides let it out."""
+    if weights.walls:
+        q = np.where(weights.cells > 0.0, q, base)
+    return settled(q, base, rtol, not weights.leaks)
+
+
+def settled(q: Array, base: Array, rtol: float, closed: bool = True) -> Array:
     """Remove what the solver's residual did to sign and mass: both changes are within its tolerance.
 
-    A larger negative part stays, for the stepper to see; with absorbing sides, which let mass out, mass is not
-    restored.
+    A larger negative part stays, for the stepper to see.
     """
     if -np.minimum(q, 0.0).sum() > rtol * np.abs(base).sum():
         return q
     q = np.maximum(q, 0.0)
-    if weights.walls:
-        q = np.where(weights.cells > 0.0, q, base)
-    return q if weights.leaks else q * (base.sum() / q.sum())
+    return q * (base.sum() / q.sum()) if closed else q
 
 
 def newton_step(

@@ -103,6 +103,12 @@ class GaussianFlow:
     def drift(self, time: float, state: Gaussian) -> Array:
         raise InputError("a Gaussian has no Langevin form: its flow is an ordinary differential equation")
 
+    def drift_loop(self, time: float) -> None:
+        return None
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        return np.empty(shape)
+
     def temperature(self) -> float:
         return 0.0
 

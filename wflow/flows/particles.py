@@ -1,14 +1,16 @@
-"""A functional on particles: the plug-in flow of density energies, potentials, interactions, and the Langevin form.
+"""A functional on particles: plug-in, blob and Stein flows, potentials, interactions, and the Langevin form.
 
 The plug-in flow puts a density estimate q̂ into the velocity -∇δF/δq,
 
     v = Σ -c Φ'(u) (∇ log q̂ - ∇ log p) - ∇V - ∇W * q,    u = q̂/p,
 
 and is the gradient flow of no discrete energy: its dissipation is not claimed. Entropy and reverse KL have the noisy
-form dx = (c ∇ log p - ∇V - ∇W * q) dt + sqrt(2c) dW.
+form dx = (c ∇ log p - ∇V - ∇W * q) dt + sqrt(2c) dW. A Blob adds minus the exact gradient of its own discrete energy
+(`flows.blob`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,13 +19,16 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.estimators import Box, Estimate
+from wflow.flows.blob import BlobPart
+from wflow.flows.buffers import Buffers
 from wflow.flows.pairs import mean_force, mean_value
 from wflow.flows.point import mixed_rms, potential_objective
+from wflow.flows.pointwise import pieces, pointwise
 from wflow.flows.protocol import Facts, Solve, recurrence
 from wflow.flows.terms import Terms, diffusivity, per_mass
 from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import proximal_rows
-from wflow.metrics import Metric
+from wflow.metrics import Metric, Stein, Wasserstein
 from wflow.states import Particles
 
 
@@ -38,16 +43,27 @@ class ParticleFlow:
     rtol: float
     log_norms: tuple[float, ...]
     box: Box | None
+    blobs: tuple[BlobPart, ...] = ()
+    buffers: Buffers = field(default_factory=Buffers, repr=False, compare=False)
 
     @cached_property
     def facts(self) -> Facts:
-        pure = not self.terms.densities and self.extra is None
+        stein = isinstance(self.metric, Stein)
+        pure = not self.terms.densities and self.extra is None and not stein
+        noisy = not self.terms.densities or self.terms.logarithmic
         return Facts(
             decays=pure and not self.terms.potential.timed and self.box is None,
-            metered=pure and not self.terms.interactions,
+            metered=pure and not self.terms.interactions and not self.blobs,
             balanced=pure and self.box is None and not self.terms.potential.timed,
-            noisy=not self.terms.densities or self.terms.logarithmic,
+            noisy=noisy and not self.blobs and not stein,
+            timed=self.terms.potential.timed or (self.extra is not None and self.extra.timed),
         )
+
+    @property
+    def _only_blobs(self) -> bool:
+        """Whether nothing moves the cloud but internal energies of its mollified density."""
+        other = self.terms.densities or self.terms.potential or self.terms.interactions or self.extra is not None
+        return not other and all(t.target is None for part in self.blobs for _, t in part.blob.densities)
 
     @property
     def name(self) -> str:
@@ -73,7 +89,7 @@ class ParticleFlow:
             total += float(state.weights @ self.terms.potential.value(x, time))
         for weight, term in self.terms.interactions:
             total += 0.5 * weight * float(state.weights @ mean_value(term.field, x, state.weights, self.box))
-        return total
+        return total + sum(part.energy(state) for part in self.blobs)
 
     def dissipation(self, time: float, state: Particles) -> float:
         if not self.facts.balanced:
@@ -81,6 +97,9 @@ class ParticleFlow:
         return float(state.weights @ np.sum(self.rate(time, state) ** 2, axis=1))
 
     def rate(self, time: float, state: Particles) -> Array:
+        if isinstance(self.metric, Stein):
+            covector = -self._pulled(-self._covector(time, state), state)
+            return self._with_extra(self.metric.entropic(state, covector, self.terms.temperature), time, state)
         x, estimate = state.positions, None
         velocity = self._forces(time, state)
         for (weight, term), norm in zip(self.terms.densities, self.log_norms, strict=True):
@@ -90,30 +109,51 @@ class ParticleFlow:
                 score = score - term.target.score(x)
                 log_u = log_u - term.target.log_density(x) + norm
             velocity = velocity - weight * diffusivity(term.generator, log_u)[:, None] * score
+        for part in self.blobs:
+            velocity = velocity + part.velocity(state)
         return velocity
 
     def _forces(self, time: float, state: Particles) -> Array:
         """-∇V - ∇W * q + b."""
-        x = state.positions
-        covector = self.terms.potential.gradient(x, time)
-        for weight, term in self.terms.interactions:
-            covector = covector + weight * mean_force(term.field, x, state.weights, self.box)
-        velocity = self.metric.direction(state, covector, _no_hessian)
-        return velocity if self.extra is None else velocity + self.extra.value(x, time)
+        velocity = self.metric.direction(state, self._covector(time, state), _no_hessian)
+        return self._with_extra(velocity, time, state)
 
-    def drift(self, time: float, state: Particles) -> Array:
-        self.temperature()
-        velocity = self._forces(time, state)
+    def _covector(self, time: float, state: Particles) -> Array:
+        """∇V + ∇W * q."""
+        covector = self.terms.potential.gradient(state.positions, time)
+        for weight, term in self.terms.interactions:
+            covector = covector + weight * mean_force(term.field, state.positions, state.weights, self.box)
+        return covector
+
+    def _pulled(self, velocity: Array, state: Particles) -> Array:
+        """Velocity plus Σ c ∇log p."""
         for weight, term in self.terms.densities:
             if term.target is not None:
                 velocity = velocity + weight * term.target.score(state.positions)
         return velocity
 
+    def _with_extra(self, velocity: Array, time: float, state: Particles) -> Array:
+        return velocity if self.extra is None else velocity + self.extra.value(state.positions, time)
+
+    def drift(self, time: float, state: Particles) -> Array:
+        self.temperature()
+        return self._pulled(self._forces(time, state), state)
+
+    def drift_loop(self, time: float) -> Callable[[Array, Array], None] | None:
+        return None if self._pieces is None else pointwise(self._pieces, time)
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        return self.buffers.empty(shape)
+
+    @cached_property
+    def _pieces(self) -> Any:
+        return pieces(self.terms, self.extra) if isinstance(self.metric, Wasserstein) else None
+
     def temperature(self) -> float:
         if not self.facts.noisy:
             raise InputError(
-                "only an entropy or a reverse KL divergence, with potentials and interactions, has a Langevin form; "
-                "leave the stepper out for the density-estimate flow of the others"
+                "only an entropy or a reverse KL divergence, with potentials and interactions, in the Wasserstein metric "
+                "has a Langevin form; leave the stepper out for the deterministic flow of the others"
             )
         return self.terms.temperature
 
@@ -122,7 +162,8 @@ class ParticleFlow:
         return directional(lambda x: self.rate(time, state.at(x)), state.positions, here, direction)
 
     def resolvent(self, time: float, guess: Particles, base: Array, scale: float) -> Solve:
-        alone = not (self.terms.densities or self.terms.interactions) and self.extra is None and self.box is None
+        others = self.terms.densities or self.terms.interactions or self.blobs or self.extra is not None
+        alone = not others and self.box is None and isinstance(self.metric, Wasserstein)
         if self.terms.potential and alone:
             rows = potential_objective(self.terms.potential, time)
             y, count, good = proximal_rows(rows, guess.positions, base, scale, self.rtol)
@@ -137,6 +178,8 @@ class ParticleFlow:
         return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
 
     def spectral_radius(self, time: float, state: Particles) -> float:
+        if self._only_blobs:
+            return sum(part.radius(state) for part in self.blobs)
         return power_radius(lambda v: self.jacobian(time, state, v), state.positions)
 
     def recurrence(self, time: float, state: Particles, dt: float, rows: Array, first: Array) -> Particles:
@@ -157,7 +200,7 @@ class ParticleFlow:
         return self.metric.move(state, direction, step)
 
     def log_density(self, time: float, state: Particles) -> Array:
-        if self.terms.interactions or self.extra is not None or not self.terms.logarithmic:
+        if self.terms.interactions or self.blobs or self.extra is not None or not self.terms.logarithmic:
             raise InputError("an invariant density per particle needs an entropy or reverse KL and potentials only")
         total = -self.terms.potential.value(state.positions, time)
         for weight, term in self.terms.densities:

@@ -59,6 +59,12 @@ class PointFlow:
     def drift(self, time: float, state: Point) -> Array:
         return self.rate(time, state)
 
+    def drift_loop(self, time: float) -> None:
+        return None
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        return np.empty(shape)
+
     def temperature(self) -> float:
         return 0.0
 

@@ -4,6 +4,7 @@ A flow is a functional and a metric put on a state: coordinates x move by dx/dt 
 by dx = drift dt + sqrt(2 temperature) dW. Steppers know a flow only through these methods.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ class Facts:
     explicit steps are limited by stability. `transport`: no diffusion, a flux of given or frozen velocity.
     `metered`: the energy is cheap enough for every step. `balanced`: dF/dt = -dissipation holds. `noisy`: there is a
     Langevin form. `linear`: the rate is a fixed linear map. `fused`: stages of `recurrence`
-    cost no more than a pass over the cells.
+    cost no more than a pass over the cells. `timed`: a cloud's potential or drift depends on the time.
     """
 
     per_time: bool = False
@@ -32,6 +33,7 @@ class Facts:
     noisy: bool = False
     linear: bool = False
     fused: bool = False
+    timed: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,13 @@ class Flow(Protocol):
 
     def drift(self, time: float, state: Any) -> Array:
         """dx/dt without the entropy, whose part the noise takes. Raises `InputError` where there is no such form."""
+
+    def drift_loop(self, time: float) -> Callable[[Array, Array], None] | None:
+        """`loop(x, out)`: the drift at any share of the positions, in compiled code without the interpreter lock; None
+        where a term is not known to the compiler or ties particles together."""
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        """np.empty, in memory that nobody holds any more where there is some."""
 
     def temperature(self) -> float:
         """T of the noise sqrt(2 T) dW that stands for the entropy."""

@@ -59,8 +59,9 @@ class Terms:
         return sum(weight for weight, _ in self.densities)
 
 
-def sort_terms(functional: Functional | None, dim: int) -> Terms:
-    """Sort the terms and check that each fits the dimension."""
+def sort_terms(functional: Functional | None, dim: int, blobs_for: str | None = "a density on a grid") -> Terms:
+    """Sort the terms and check that each fits the dimension; `blobs_for` names what a Blob cannot be put on, if it
+    cannot."""
     if functional is not None and not isinstance(functional, Functional):
         raise InputError(f"a functional is wf.Entropy, wf.Potential, ... or a sum, got {type(functional).__name__}")
     densities, potentials, interactions, blobs = [], [], [], []
@@ -73,6 +74,8 @@ def sort_terms(functional: Functional | None, dim: int) -> Terms:
             term.check_even(dim)
             interactions.append((weight, term))
         elif isinstance(term, Blob):
+            if blobs_for is not None:
+                raise InputError(f"Blob mollifies a cloud of Particles, not {blobs_for}; take {term.functional!r} itself")
             check_blob(term, dim)
             blobs.append((weight, term))
         elif isinstance(term, DensityTerm):

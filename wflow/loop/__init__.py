@@ -12,7 +12,7 @@ from tqdm import tqdm
 from wflow.arrays import Array
 from wflow.errors import InputError, RunWarning, Status
 from wflow.flows import DensityFlow
-from wflow.loop.march import Moment, march
+from wflow.loop.march import Moment, beginning, extras, march
 from wflow.loop.plan import DEFAULTS, Plan, make_plan
 from wflow.loop.recorder import Recorder, describe
 from wflow.results import Result
@@ -91,7 +91,7 @@ def iterate(functional: Any, state: Any, **arguments: Any) -> Iterator[tuple[flo
 
 def _start_and(plan: Plan) -> Iterator[Moment]:
     yield Moment(0.0, plan.state, {}, np.nan, Status.RUNNING, True)
-    for moment in march(plan):
+    for moment in march(plan, beginning(plan)):
         if moment.status not in (Status.RUNNING, Status.COMPLETE, Status.STOPPED):
             warnings.warn(f"the run {moment.status.value} (at t = {moment.time:g})", RunWarning, stacklevel=3)
         if moment.numbers:
@@ -103,8 +103,9 @@ def _record(plan: Plan, recorder: Recorder, progress: bool | None) -> Result:
     # disable=None: no bar where the output is no terminal.
     bar = tqdm(total=plan.t_end, disable=None if progress is None else not progress, unit="t", leave=False, delay=0.5)
     try:
-        moments = march(plan)
-        recorder.frame(0.0, plan.state)
+        memory = beginning(plan)
+        moments = march(plan, memory)
+        recorder.frame(0.0, plan.state, extras(plan, memory))
         moment, recorded = None, 0.0
         try:
             for moment in moments:
@@ -112,13 +113,13 @@ def _record(plan: Plan, recorder: Recorder, progress: bool | None) -> Result:
                     recorder.step(moment.numbers)
                     bar.update(moment.time - bar.n)
                 if moment.due:
-                    recorder.frame(moment.time, moment.state, moment.energy)
+                    recorder.frame(moment.time, moment.state, moment.extras, moment.energy)
                     recorded = moment.time
                 status = moment.status
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
         if moment is not None and moment.time > recorded:
-            recorder.frame(moment.time, moment.state, moment.energy)
+            recorder.frame(moment.time, moment.state, moment.extras, moment.energy)
         result = recorder.finish(status)
     except BaseException:
         recorder.abandon()

@@ -1,7 +1,7 @@
 """The march: accepted steps one after another, fixed or adapted."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from wflow.kernels import noise as kernels
 from wflow.loop.control import Controller, first_step
 from wflow.loop.plan import Plan
 from wflow.loop.recorder import step_names
-from wflow.steppers import Memory, Step
+from wflow.steppers import Framed, Memory, Step
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,11 @@ class CounterNoise:
     seed: int
     step: int
 
-    def normals(self, shape: tuple[int, ...]) -> Array:
-        return kernels.normals(self.seed, self.step, np.empty(shape))
+    def normals(self, shape: tuple[int, ...], ahead: int = 0) -> Array:
+        return kernels.normals(self.seed, self.step + ahead, np.empty(shape))
+
+    def fill(self, low: int, out: Array, ahead: int = 0) -> None:
+        kernels.fill_normals(np.uint64(self.seed), np.uint64((self.step + ahead) % 2**64), low, out)
 
     def uniforms(self, count: int) -> Array:
         return kernels.uniforms(self.seed, self.step, 1, np.empty(count))
@@ -31,7 +34,8 @@ class CounterNoise:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a run stands after an accepted step: time, state, its numbers, and whether a frame is due."""
+    """Where a run stands after an accepted step: time, state, its numbers, and whether a frame is due; `extras` is what
+    of the stepper's memory belongs to a frame."""
 
     time: float
     state: Any
@@ -39,25 +43,37 @@ class Moment:
     energy: float
     status: Status
     due: bool
+    extras: dict[str, Array] = field(default_factory=dict)
 
 
-def march(plan: Plan) -> Iterator[Moment]:
-    """Accepted steps until the end; the last moment carries the final status.
+def beginning(plan: Plan) -> Memory:
+    """The memory of the stepper before the first step."""
+    if isinstance(plan.stepper, Framed):
+        return plan.stepper.begin(plan.flow, plan.state, CounterNoise(plan.seed, 0))
+    return {}
+
+
+def extras(plan: Plan, memory: Memory) -> dict[str, Array]:
+    """The part of a memory that belongs to a frame."""
+    return {name: memory[name] for name in plan.stepper.framed} if isinstance(plan.stepper, Framed) else {}
+
+
+def march(plan: Plan, memory: Memory) -> Iterator[Moment]:
+    """Accepted steps until the end, from the stepper's `memory` on; the last moment carries the final status.
 
     A moment with empty `numbers` is no step: it repeats the last state with the status that ended the run.
     """
     # At once, not with the first step: a flow that is not defined at the start is refused before any file is made.
-    return _march(plan, _first(plan))
+    return _march(plan, _first(plan), memory)
 
 
-def _march(plan: Plan, dt: float) -> Iterator[Moment]:
-    memory: Memory = {}
+def _march(plan: Plan, dt: float, memory: Memory) -> Iterator[Moment]:
     time, state, done = 0.0, plan.state, 0
     controller = Controller(plan.tol, plan.flow.facts.per_time)
     pending = [] if plan.frames is None else [float(t) for t in plan.frames]
     while True:
         if plan.max_steps is not None and done >= plan.max_steps:
-            yield Moment(time, state, {}, np.nan, Status.MAX_STEPS, False)
+            yield Moment(time, state, {}, np.nan, Status.MAX_STEPS, False, extras(plan, memory))
             return
         goal = pending[0] if pending else plan.t_end
         noise = CounterNoise(plan.seed, done)
@@ -66,14 +82,15 @@ def _march(plan: Plan, dt: float) -> Iterator[Moment]:
         else:
             attempt = _fixed_step(plan, time, state, done, memory, noise)
         if attempt.status is not Status.RUNNING:
-            yield Moment(time, state, {}, np.nan, attempt.status, False)
+            yield Moment(time, state, {}, np.nan, attempt.status, False, extras(plan, memory))
             return
         step, new_time, controller, dt = attempt.step, attempt.time, attempt.controller, attempt.dt
         state, memory, done = step.state, step.memory, done + 1
         ended = new_time >= plan.t_end
         energy = step.energy
         if plan.flow.facts.metered and not np.isfinite(energy):
-            energy = plan.flow.energy(new_time, state)
+            with np.errstate(all="ignore"):
+                energy = plan.flow.energy(new_time, state)
         numbers = _numbers(plan, step, new_time, new_time - time, energy, attempt.rejections)
         time = new_time
         stopped = plan.stop is not None and bool(plan.stop(time, state))
@@ -81,7 +98,7 @@ def _march(plan: Plan, dt: float) -> Iterator[Moment]:
         while pending and time >= pending[0] * (1.0 - 1e-13):
             pending.pop(0)
         status = Status.COMPLETE if ended else Status.STOPPED if stopped else Status.RUNNING
-        yield Moment(time, state, numbers, energy, status, due)
+        yield Moment(time, state, numbers, energy, status, due, extras(plan, memory))
         if ended or stopped:
             return
 

@@ -35,25 +35,29 @@ class Recorder:
     times: list[float] = field(default_factory=list)
     states: list[Any] = field(default_factory=list)
     frames: list[dict[str, float]] = field(default_factory=list)
+    extras: dict[str, list[Array]] = field(default_factory=dict)
     steps: list[dict[str, float]] = field(default_factory=list)
     writer: Writer | None = None
 
-    def frame(self, time: float, state: Any, energy: float = np.nan) -> None:
-        """Record a state; `energy` where it is known already."""
-        values = measure(self.plan, time, state, energy)
+    def frame(self, time: float, state: Any, extras: dict[str, Array], energy: float = np.nan) -> None:
+        """Record a state and what else belongs to the frame; `energy` where it is known already."""
+        with np.errstate(all="ignore"):  # the last frame of a run that broke may hold any number
+            values = measure(self.plan, time, state, energy)
         if self.out is None:
             if not self.times:  # a result that could not be saved is refused at the start
-                make_layout(state, None, tuple(values), step_names(self.plan), self.info, self.target)
+                make_layout(state, None, tuple(values), step_names(self.plan), self.info, self.target, tuple(extras))
             self.times.append(time)
             self.states.append(state)
             self.frames.append(values)
+            for name, array in extras.items():
+                self.extras.setdefault(name, []).append(array)
             return
         if self.writer is None:
             planned = None if self.plan.frames is None else 1 + len(self.plan.frames)
             names = step_names(self.plan)
-            layout = make_layout(state, planned, tuple(values), names, self.info, self.target)
+            layout = make_layout(state, planned, tuple(values), names, self.info, self.target, tuple(extras))
             self.writer = Writer(self.out, layout, overwrite=True)
-        self.writer.frame({"time": np.float64(time), **row(state), **values})
+        self.writer.frame({"time": np.float64(time), **row(state), **extras, **values})
 
     def step(self, values: dict[str, float]) -> None:
         """Record the numbers of an accepted step."""
@@ -71,7 +75,8 @@ class Recorder:
         diagnostics = {name: np.array([frame[name] for frame in self.frames]) for name in names}
         steps = {name: np.array([step[name] for step in self.steps]) for name in step_names(self.plan)}
         times = np.array(self.times)
-        return Result(times, tuple(self.states), diagnostics, steps, status, self.info, self.target)
+        extras = {name: tuple(rows) for name, rows in self.extras.items()}
+        return Result(times, tuple(self.states), diagnostics, steps, status, self.info, self.target, extras=extras)
 
     def abandon(self) -> None:
         """Leave the file as it stands, every frame in it readable, after an error that is not ours."""
@@ -90,11 +95,13 @@ def measure(plan: Plan, time: float, state: Any, energy: float) -> dict[str, flo
     """Diagnostics of a frame."""
     flow, values = plan.flow, {}
     # Beyond three dimensions the density of a cloud costs O(n²): only where it is asked for.
-    if not (isinstance(state, Particles) and state.dim > 3 and not flow.facts.metered):
-        values["energy"] = energy if np.isfinite(energy) else flow.energy(time, state)
-    if flow.facts.balanced:
-        values["dissipation"] = flow.dissipation(time, state)
-    values |= flow.measures(time, state)
+    wanted = not (isinstance(state, Particles) and state.dim > 3 and not flow.facts.metered)
+    with np.errstate(all="ignore"):  # of a state about to overflow: the status says so
+        if wanted:
+            values["energy"] = energy if np.isfinite(energy) else flow.energy(time, state)
+        if flow.facts.balanced:
+            values["dissipation"] = flow.dissipation(time, state)
+        values |= flow.measures(time, state)
     for name, function in plan.diagnostics.items():
         if name in values:
             raise InputError(f"the diagnostic {name!r} is there already; take another name")

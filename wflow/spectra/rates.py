@@ -41,16 +41,16 @@ def spectrum(functional: Functional, grid: Grid, k: int = 6, at: Density | None 
     with the equilibrium for its mode: mass is kept; where walls (p = 0) part the support there is one such pair for
     each piece. Linear flows are their own linearisation; a divergence relaxes at f''(1) times the rates of reverse-kl.
     With interactions a negative rate says that the equilibrium is not stable. `at` is the state of rest to linearise
-    at, by default `wf.equilibrium(functional, grid)`. With absorbing sides, for linear flows only, all rates are positive,
-    and `equilibrium` is the density that lasts longest, modes[0].
+    at, by default `wf.equilibrium(functional, grid)`. With absorbing sides, for linear flows only, all rates are
+    positive, and `equilibrium` is the density that lasts longest, modes[0].
 
     Modes are scaled to ∫ S δq² = 1, with S the local part of the second variation (T/q* for linear flows); without
-    interactions they are orthonormal in it. The first is positive, of the others the largest value is.
+    interactions they are orthonormal in it. Of each the value that is largest in size is positive.
 
-    The rates are those of the discrete flow to 1e-9, however small on grids up to 256² and 24³ cells, beyond only down
-    to 1e-13 of T/h²; they converge to those of the equation at order 2 in the spacing where q* is smooth. A free boundary
-    costs most of that: porous medium in x² to 1 % with 100 cells at m = 2, to 12 % at m = 3. Cost: about
-    40 solves; elimination up to the sizes named (0.4 s at 128²), conjugate gradients beyond.
+    The rates are those of the discrete flow to 1e-9, however small on grids up to 256² and 24³ cells, beyond only
+    down to 1e-13 of T/h². They converge to those of the equation at order 2 in the spacing where q* is smooth; a free
+    boundary costs most of that: porous medium in x², 130 cells across, to 1 % at m = 2 and to 14 % at m = 3. Cost:
+    about 40 solves, by elimination up to the sizes named (0.4 s at 128²), by conjugate gradients beyond.
 
     Raises `InputError` for what has no equilibrium, and for `at` that is no state of rest.
 

@@ -4,24 +4,34 @@ from wflow.steppers.explicit import SSPRK3, BogackiShampine, ExplicitEuler, Heun
 from wflow.steppers.exponential import Exponential
 from wflow.steppers.implicit import TRBDF2, ImplicitEuler
 from wflow.steppers.langevin import Langevin
-from wflow.steppers.protocol import Memory, Noise, Step, Stepper
+from wflow.steppers.mala import MALA
+from wflow.steppers.protocol import Framed, Memory, Noise, Step, Stepper
 from wflow.steppers.stabilised import RKL2
+from wflow.steppers.underdamped import UnderdampedLangevin
 
-STEPPERS = (ExplicitEuler, Heun, SSPRK3, BogackiShampine, RKL2, ImplicitEuler, TRBDF2, Exponential, Langevin)
+SAMPLERS = (Langevin, MALA, UnderdampedLangevin)
+STEPPERS = (
+    *(ExplicitEuler, Heun, SSPRK3, BogackiShampine, RKL2, ImplicitEuler, TRBDF2, Exponential),
+    *SAMPLERS,
+)
 
 __all__ = [
     "RKL2",
+    "SAMPLERS",
     "SSPRK3",
     "STEPPERS",
     "TRBDF2",
     "BogackiShampine",
     "ExplicitEuler",
     "Exponential",
+    "Framed",
     "Heun",
     "ImplicitEuler",
     "Langevin",
+    "MALA",
     "Memory",
     "Noise",
     "Step",
     "Stepper",
+    "UnderdampedLangevin",
 ]

@@ -1,28 +1,41 @@
-"""Stochastic steppers: the entropy acts as noise."""
+"""Overdamped Langevin dynamics: the entropy acts as noise."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from wflow.errors import InputError, choose
+from wflow.arrays import Array
+from wflow.errors import Status, choose
 from wflow.flows import Flow
-from wflow.states import Particles
-from wflow.steppers.explicit import judge
+from wflow.kernels import langevin as kernels
+from wflow.kernels.shares import share_out
 from wflow.steppers.protocol import Memory, Noise, Step
+from wflow.steppers.stochastic import Schedule, check_cloud, check_schedule, drift_by_shares, heat, said, walls
 
-SCHEMES = ("euler-maruyama",)
+SCHEMES = ("leimkuhler-matthews", "euler-maruyama")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Langevin:
     """Overdamped Langevin dynamics, dx = drift dt + sqrt(2 T) dW, for an entropy or reverse KL with potentials.
 
+    "leimkuhler-matthews": x' = x + h b(x) + sqrt(2 T h) (ξ + ξ')/2 with ξ' the noise ξ of the next step (Leimkuhler and
+    Matthews, Appl. Math. Res. Express 2013, 34, eq. 1.4). At the cost of Euler–Maruyama its stationary law has error
+    O(h²), and none on a Gaussian target; at a fixed time its weak order is 1.
+
     "euler-maruyama": weak order 1; on a quadratic k x²/2 with T = 1 its stationary variance is exactly 1/(k (1 - h
     k/2)).
+
+    `temperature` multiplies T: text in t such as "1 + 9*exp(-t)", or a function of t.
+
+    Cost: one drift and one normal per coordinate and step; 4 ns a particle in 2-D for a polynomial potential on two
+    cores. Memory beside the state: the noise ξ', mirrored where its particle was, so that reflecting walls keep the
+    invariant law.
     """
 
-    scheme: str = "euler-maruyama"
+    scheme: str = "leimkuhler-matthews"
+    temperature: Schedule = None
 
     order: ClassVar[None] = None
     adaptive: ClassVar[bool] = False
@@ -30,13 +43,39 @@ class Langevin:
 
     def __post_init__(self) -> None:
         choose(self.scheme, SCHEMES, "scheme of Langevin")
+        check_schedule(self.temperature)
 
     def check(self, flow: Flow, state: Any) -> None:
-        if not isinstance(state, Particles):
-            raise InputError(f"Langevin moves Particles, not a {type(state).__name__}")
-        flow.drift(0.0, state)
+        check_cloud(self, flow, state)
 
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
-        kick = np.sqrt(2.0 * flow.temperature() * dt) * noise.normals(state.coordinates.shape)
-        moved = flow.move(state, dt * flow.drift(time, state) + kick, 1.0)
-        return Step(moved, status=judge(flow, moved), counts={"rates": 1})
+        scale = float(np.sqrt(2.0 * heat(flow, self.temperature, time) * dt))
+        smooth = self.scheme == "leimkuhler-matthews" and scale > 0.0
+        x, box, drift = np.ascontiguousarray(state.coordinates), walls(state), drift_by_shares(flow, time, state)
+        out, new = flow.empty(x.shape), flow.empty(x.shape if smooth else (0,))
+        old, bad = memory.get("noise"), []
+
+        def work(low: int, high: int) -> None:
+            rows, b = slice(low, high), drift(low, high)
+            edges = (box.lower, box.length, box.kind, out[rows])
+            xi = old[rows] if smooth and old is not None else _drawn(noise, low, b.shape, scale)
+            if smooth:
+                noise.fill(low, new[rows], ahead=1)
+                bad.append(kernels.leimkuhler_matthews(x[rows], b, dt, scale, xi, new[rows], *edges))
+            else:
+                bad.append(kernels.euler_maruyama(x[rows], b, dt, scale, xi, *edges))
+
+        share_out(work, len(x))
+        status = Status.NOT_FINITE if any(bad) else Status.RUNNING
+        return Step(state.at(out), {"noise": new} if smooth else {}, status=status, counts={"rates": 1})
+
+    def __repr__(self) -> str:
+        return said(self)
+
+
+def _drawn(noise: Noise, low: int, shape: tuple[int, ...], scale: float) -> Array:
+    """Rows of this step's noise, zeros where none is needed."""
+    xi = np.zeros(shape)
+    if scale > 0.0:
+        noise.fill(low, xi)
+    return xi

@@ -6,7 +6,7 @@ its name in `STEPPERS`; all law, order and round-trip tests then run on it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from wflow.arrays import Array
 from wflow.errors import Status
@@ -18,8 +18,12 @@ Memory = dict[str, Array]
 class Noise(Protocol):
     """The randomness of one step: the same for the same seed and step, on any number of threads."""
 
-    def normals(self, shape: tuple[int, ...]) -> Array:
-        """Independent standard normals of shape `(n, d)`."""
+    def normals(self, shape: tuple[int, ...], ahead: int = 0) -> Array:
+        """Independent standard normals `(n, d)` of this step, or of the one `ahead` steps later; -1 before the first
+        step is a draw that no step uses."""
+
+    def fill(self, low: int, out: Array, ahead: int = 0) -> None:
+        """The rows of `normals` from number `low` on, into `out` `(m, d)`; outside the interpreter lock."""
 
     def uniforms(self, count: int) -> Array:
         """Independent uniforms on (0, 1), `(n,)`."""
@@ -62,4 +66,16 @@ class Stepper(Protocol):
         """Raise `InputError` when the stepper cannot serve the flow."""
 
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
-        """The state after dt. `memory` is what the last accepted step returned, empty at first."""
+        """The state after dt. `memory` is what the last accepted step returned, at first empty or from `begin`."""
+
+
+@runtime_checkable
+class Framed(Protocol):
+    """A stepper part of whose memory belongs to the frames of a result, such as velocities."""
+
+    @property
+    def framed(self) -> tuple[str, ...]:
+        """Names in the memory; each array has the shape of the state's coordinates."""
+
+    def begin(self, flow: Flow, state: Any, noise: Noise) -> Memory:
+        """The memory before the first step."""

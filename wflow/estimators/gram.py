@@ -1,0 +1,54 @@
+"""Gram matrices of Gaussian kernels, and the median rule of their width."""
+
+import numpy as np
+from scipy.spatial.distance import pdist
+
+from wflow.errors import InputError, choose
+from wflow.estimators.bandwidth import check_bandwidth
+from wflow.estimators.cloud import Array
+
+MOST = 5000  # samples: 200 MB a matrix, some seconds a factorisation
+ENOUGH = 1000  # for a median
+
+
+def median_distance(positions: Array) -> float:
+    """Median distance of pairs of positions (n, d), n > 1, from at most 1000 of them, evenly picked.
+
+    >>> median_distance(np.array([[0.0], [1.0], [3.0]]))
+    2.0
+    """
+    return float(np.median(pdist(positions[:: -(-len(positions) // ENOUGH)])))
+
+
+def check_width(bandwidth: str | float | tuple[float, ...]) -> str | float | tuple[float, ...]:
+    """ "median", or a positive number or one per axis."""
+    if isinstance(bandwidth, str):
+        return choose(bandwidth, ("median",), "bandwidth of a Gram matrix")
+    width = check_bandwidth(bandwidth, max(1, np.size(bandwidth)))
+    return float(width[0]) if len(width) == 1 else tuple(width.tolist())
+
+
+def scaled(positions: Array, bandwidth: str | float | tuple[float, ...]) -> tuple[Array, Array]:
+    """Positions (n, d) in units of the width, from their middle, and the width (d,).
+
+    "median" is √2 times the median distance: on normal samples both score estimators err some 30 % less with it than
+    with the median itself. Raises `InputError`: too many samples, or coincident ones.
+    """
+    n, d = positions.shape
+    if not 2 <= n <= MOST:
+        raise InputError(f"score estimators with a Gram matrix serve 2 to {MOST} samples, got {n}; take Kernel()")
+    if isinstance(bandwidth, str):
+        middle = median_distance(positions)
+        if not middle > 0.0:
+            raise InputError("the median distance of the samples is zero; give a bandwidth in numbers")
+        width = np.full(d, np.sqrt(2.0) * middle)
+    else:
+        width = check_bandwidth(bandwidth, d)
+    return (positions - positions.mean(axis=0)) / width, width
+
+
+def gram(points: Array) -> Array:
+    """exp(-|zᵢ - zⱼ|²/2), (n, n), of scaled positions (n, d)."""
+    squares = np.sum(points**2, axis=1)
+    distances = squares[:, None] + squares - 2.0 * points @ points.T
+    return np.exp(-0.5 * np.maximum(distances, 0.0))
