@@ -72,7 +72,8 @@ def starting_density(grid: wf.Grid, target: wf.Gibbs) -> wf.Density:
 
 
 def measure(result: wf.Result, expected: float) -> dict[str, float]:
-    """Fitted rate of the energy's decay at the end, the expected one and their ratio, and the energies at both ends."""
+    """Fitted rate of the energy's decay at the end, the expected one and their ratio, and the energies at both
+    ends."""
     energy = result.diagnostics["energy"]
     fitted = fitted_rate(result.times, energy, start=0.6 * result.times[-1])
     return {

@@ -26,23 +26,24 @@ def main(
 ) -> dict[str, Any]:
     """Follow KL(q‖p) downhill, p the kernel density of 272 eruptions, and solve it on a grid and with particles.
 
-    The data are duration x and waiting time y, each less its mean and divided by its standard deviation. Their Gaussian
-    kernel density with Scott's bandwidth n^(-1/6) is the target p; it has two hills. The functional is the reverse
-    divergence F(q) = ∫ q log(q/p), whose Wasserstein gradient flow from q₀ = N((1.5, -1.5), 0.4 I), a Gaussian off to
-    the side, is stated once and solved three times:
+    The data are duration x and waiting time y, each less its mean and divided by its standard deviation. Their
+    Gaussian kernel density with Scott's bandwidth n^(-1/6) is the target p; it has two hills. The functional is the
+    reverse divergence F(q) = ∫ q log(q/p), whose Wasserstein gradient flow from q₀ = N((1.5, -1.5), 0.4 I), a
+    Gaussian off to the side, is stated once and solved three times:
 
     on a grid, as the Fokker–Planck equation ∂q/∂t = ∇·(p ∇(q/p)), by TR-BDF2;
 
     with particles, as the ODE dx/dt = ∇ log p - ∇ log q̂, where q̂ is the kernel density of the particles themselves
     with the given bandwidth;
 
-    with particles, as Langevin's SDE dx = ∇ log p dt + √2 dW with steps dt.
+    with particles, as Langevin's SDE dx = ∇ log p dt + √2 dW with steps dt, by the scheme of Leimkuhler and Matthews.
 
-    The three agree to the sampling error of the clouds and, for the ODE, to what its kernel smooths away: at rest q̂ is
-    p, so the cloud itself is narrower by the square of the bandwidth. KL falls at once as the mass slides into the
-    hills, then slowly as it evens out between them, in the end like exp(-2 λ₁ t) with λ₁ the spectral gap, found from
-    the grid alone by `wf.spectrum`; the slope of log KL over the last quarter of the run is 2 % above 2 λ₁. KL of a
-    cloud is the plug-in value ∑ wᵢ log(q̂(xᵢ)/p(xᵢ)), whose own error, about a hundredth, shows near equilibrium.
+    The three agree to the sampling error of the clouds and, for the ODE, to what its kernel smooths away: at rest q̂
+    is p, so the cloud itself is narrower by the square of the bandwidth. KL falls at once as the mass slides into
+    the hills, then slowly as it evens out between them, in the end like exp(-2 λ₁ t) with λ₁ the spectral gap, found
+    from the grid alone by `wf.spectrum`; the slope of log KL over the last quarter of the run is 2 % above 2 λ₁. KL
+    of a cloud is the plug-in value ∑ wᵢ log(q̂(xᵢ)/p(xᵢ)), whose own error, about a hundredth, shows near
+    equilibrium.
     """
     out.mkdir(parents=True, exist_ok=True)
     data = standardised()

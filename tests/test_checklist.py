@@ -1,4 +1,4 @@
-"""Items of the checklist with printed numbers: the three-optimizer comparison, the proximal point, one-step formulas."""
+"""Items of the checklist with printed numbers: optimizers compared, the proximal point, one-step formulas."""
 
 import numpy as np
 import pytest

@@ -159,11 +159,11 @@ def test_bad_input_is_refused_and_the_message_says_why(bad, says):
 
 
 CODE = [
-    "__import__('os').system('touch /tmp/wflow_hacked')",
+    "__import__('os').system('touch hacked')",
     "x.__class__",
     "(lambda: 1)()",
     "[y for y in (1,)]",
-    "open('/etc/passwd')",
+    "open('secret')",
     "exec('1')",
     "x; import os",
     "f'{x}'",

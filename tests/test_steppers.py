@@ -51,7 +51,7 @@ def test_all_ordered_steppers_are_here():
 @pytest.mark.parametrize("stepper", [s for s in STABILITY if s.adaptive], ids=lambda s: s.__name__)
 @pytest.mark.parametrize("kind", ["point", "grid"])
 def test_the_error_estimate_is_of_third_order(stepper, kind):
-    """Both pairs: error = O(dt³), so that dt³ is what the controller reckons with; and it is of the size of an error."""
+    """error = O(dt³) for every pair: what the controller reckons with."""
     if kind == "point":
         F, q = wf.Potential("x**4/4"), wf.Point([1.3])
     else:

@@ -30,8 +30,8 @@ def wasserstein2(a: Any, b: Any, rng: Any = 0) -> float:
     of the coupling, exact for particles up to 2000 by 2000; larger clouds and cells of a grid are first gathered in
     boxes (d = 2, 3), with a bound on the error, or compared by slices (d > 3), a lower bound.
     `wasserstein2_with_method` says which, and the bound. `rng` draws from targets where neither is possible. Cost:
-    milliseconds in one dimension, up to some seconds for the program. Raises `InputError` for a Gibbs target without a
-    density on a grid to put it on, and unequal dimensions. Source: Santambrogio, Optimal Transport for Applied
+    milliseconds in one dimension, up to some seconds for the program. Raises `InputError` for a Gibbs target without
+    a density on a grid to put it on, and unequal dimensions. Source: Santambrogio, Optimal Transport for Applied
     Mathematicians (2015), ch. 2; Flamary et al., POT, JMLR 22 (2021).
 
     >>> wasserstein2(Point([0.0, 0.0]), Point([3.0, 4.0]))

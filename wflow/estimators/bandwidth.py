@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 
 from wflow.errors import InputError, choose
 from wflow.estimators.cloud import Array, check_positions, check_weights
+from wflow.estimators.likelihood import likelihood_factor
 from wflow.kernels import sums
 
 BINS = 2**12
@@ -33,7 +34,7 @@ def _score(n: float, d: int) -> float:
 
 
 FACTORS = {"scott": _scott, "silverman": _silverman, "score": _score}
-RULES = (*FACTORS, "isj")
+RULES = (*FACTORS, "isj", "likelihood")
 
 
 def check_bandwidth(bandwidth: ArrayLike, d: int) -> Array:
@@ -55,7 +56,8 @@ def bandwidths(samples: ArrayLike, weights: ArrayLike | None, rule: str | ArrayL
     With s the standard deviation of an axis and n the effective number of samples, 1 / sum w^2: "scott" s
     n^(-1/(d+4)); "silverman" s (4/((d+2) n))^(1/(d+4)); "score" s (4/((d+4) n))^(1/(d+6)), right for the
     gradient; "isj" the improved Sheather-Jones rule (`isj_bandwidth`) of each axis alone, "silverman" where
-    it has no root. A number or (d,) is checked and passed through. s divides by 1 - sum w^2, that is by n - 1
+    it has no root; "likelihood" s times the factor of the largest leave-one-out likelihood (`likelihood_factor`), or
+    "silverman". A number or (d,) is checked and passed through. s divides by 1 - sum w^2, that is by n - 1
     for equal weights. Raises `InputError`: unknown rule, one sample, coincident samples, numbers not finite
     or not positive.
 
@@ -80,8 +82,11 @@ def rule_bandwidth(samples: Array, weights: Array, rule: str) -> Array:
     flat = np.flatnonzero(deviation <= TINY * np.abs(mean))
     if len(flat):
         raise InputError(f"all samples coincide on axis {flat[0]}, so {rule!r} gives no bandwidth there; give a number")
-    if rule != "isj":
+    if rule in FACTORS:
         return deviation * FACTORS[rule](1 / squares, d)
+    if rule == "likelihood":
+        factor = likelihood_factor(samples, weights, deviation, _scott(1 / squares, d))
+        return deviation * (_silverman(1 / squares, d) if factor is None else factor)
     found = [isj_bandwidth(samples[:, k], weights) for k in range(d)]
     fallback = deviation * _silverman(1 / squares, d)
     return np.array([fall if width is None else width for width, fall in zip(found, fallback, strict=True)])

@@ -33,7 +33,8 @@ class PairSums:
     width: Array
 
     def __call__(self, masses: Array) -> tuple[Array, Array]:
-        """Sums of masses (fields, n) times exp(-|x/width|^2/2), (fields, n), and the gradient of the first, (n, d)."""
+        """Sums of masses (fields, n) times exp(-|x/width|^2/2), (fields, n), and the gradient of the first, (n,
+        d)."""
         carried = np.ascontiguousarray(masses[:, self.source])
         found, slopes = pairs.run_sums(self.points, self.groups, self.columns, carried, self.starts, self.stops)
         values, gradient = np.empty_like(found), np.empty_like(slopes)

@@ -63,12 +63,13 @@ def gaussian_sums(
     order: int = 4,
     ratio: float = 2.0,
 ) -> MeshSums | PairSums:
-    """Sums of exp(-|x/width|²/2) over checked positions (n, d), a function of masses (fields, n): (fields, n), and the
-    gradient (n, d) of the first. `name` fixes the `engine`.
+    """Sums of exp(-|x/width|²/2) over checked positions (n, d), a function of masses (fields, n): (fields, n), and
+    the gradient (n, d) of the first. `name` fixes the `engine`.
 
-    The kernel is symmetric and its gradient exact: by pairs to 1e-15 (near ones: up to the cut at 7e-10 of the peak),
-    by the mesh for its own kernel, which is positive, has the variance of the Gaussian and gives densities within about
-    1e-3 (3e-3 in 3-D). Raises `InputError` where coordinates cannot resolve the width, and for a box beyond three dimensions.
+    The kernel is symmetric and its gradient exact: by pairs to 1e-15 (near ones: up to the cut at 7e-10 of the
+    peak), by the mesh for its own kernel, which is positive, has the variance of the Gaussian and gives densities
+    within about 1e-3 (3e-3 in 3-D). Raises `InputError` where coordinates cannot resolve the width, and for a box
+    beyond three dimensions.
     """
     extent = sums.bounds(positions)
     name = engine(positions, extent, width, box, order, ratio) if name is None else name

@@ -18,7 +18,7 @@ def as_estimator(given: Estimator | str | ArrayLike | None) -> Estimator:
     """An estimator, from None (`Kernel()`), a bandwidth (a number, one per axis or a rule) or an estimator.
 
     >>> as_estimator("scott")
-    Kernel(bandwidth='scott', method='auto', order=4)
+    Kernel(bandwidth='scott', method='auto', order=4, accuracy=None, adaptive=False)
     """
     if given is None:
         return Kernel()

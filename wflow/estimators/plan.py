@@ -129,3 +129,7 @@ def _transform(
     if positive:
         return np.exp(-0.5 * wave * (bandwidth**2 - order * spacing**2 / 6)) / spacing
     return np.exp(-0.5 * wave * bandwidth**2) / np.sinc(cycles) ** (2 * order) / spacing
+
+
+def mesh_for(accuracy: float, d: int) -> tuple[int, float]:
+    return 4, 3.0

@@ -25,7 +25,7 @@ class Spectral:
     threads of BLAS. Raises `InputError` as `Kernel`.
 
     >>> Spectral()([[-1.0], [0.0], [1.0]]).score.round(4)[2].tolist()
-    [-0.7711]
+    [-1.198]
     """
 
     bandwidth: str | float | tuple[float, ...] = "median"

@@ -23,7 +23,7 @@ class Stein:
     samples; a box is not felt. Bits may depend on the threads of BLAS. Raises `InputError` as `Kernel`.
 
     >>> Stein()([[-1.0], [0.0], [1.0]]).score.round(4)[2].tolist()
-    [-0.2582]
+    [-0.464]
     """
 
     bandwidth: str | float | tuple[float, ...] = "median"

@@ -136,7 +136,9 @@ def _particle_flow(
 
 def _check_stein(terms: Terms, state: Particles) -> None:
     if terms.blobs or (terms.densities and not terms.logarithmic):
-        raise InputError("metrics.Stein moves entropies and reverse KL divergences only, with potentials and interactions")
+        raise InputError(
+            "metrics.Stein moves entropies and reverse KL divergences only, with potentials and interactions"
+        )
     if state.domain is not None:
         raise InputError("metrics.Stein has no walls: give Particles without a domain")
 

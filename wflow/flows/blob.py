@@ -26,8 +26,8 @@ HUGE = 1e4  # extents of a cloud: a wider kernel leaves nothing but rounding of 
 
 @dataclass(frozen=True, eq=False)
 class BlobPart:
-    """A Blob with its coefficient, the log ∫ p of its targets, and the engine, which stays as the cloud moves: another
-    one would have another kernel."""
+    """A Blob with its coefficient, the log ∫ p of its targets, and the engine, which stays as the cloud moves:
+    another one would have another kernel."""
 
     weight: float
     blob: Blob

@@ -64,10 +64,10 @@ class DensityFlow:
     def energy(self, time: float, state: Density) -> float:
         return self.variation.energy(time, state.values)
 
-    def dissipation(self, time: float, state: Density) -> float:
+    def dissipation(self, time: float, state: Density, rate: Array | None = None) -> float:
         if not self.facts.balanced:
             return np.nan
-        rate = self.rate(time, state)
+        rate = self.rate(time, state) if rate is None else rate
         with np.errstate(all="ignore"):
             power = np.where(rate == 0.0, 0.0, self.variation.slope(time, state.values) * rate)
             total = -float(power.sum()) * state.grid.volume

@@ -50,7 +50,8 @@ def linear_step(weights: Weights, factor: float, base: Array, scale: float, star
 
 
 def conserved(weights: Weights, q: Array, base: Array, rtol: float) -> Array:
-    """`settled`, with the empty cells of walls as they were, and no mass restored where absorbing sides let it out."""
+    """`settled`, with the empty cells of walls as they were, and no mass restored where absorbing sides let it
+    out."""
     if weights.walls:
         q = np.where(weights.cells > 0.0, q, base)
     return settled(q, base, rtol, not weights.leaks)

@@ -83,7 +83,7 @@ class GaussianFlow:
             total[:, 1:] += np.sqrt(0.5) * weight * (self.weights[:, None] * force).T @ self.nodes
         return total
 
-    def dissipation(self, time: float, state: Gaussian) -> float:
+    def dissipation(self, time: float, state: Gaussian, rate: Array | None = None) -> float:
         if not self.facts.balanced:
             return np.nan
         covector = self.gradient(time, state)

@@ -91,7 +91,7 @@ class ParticleFlow:
             total += 0.5 * weight * float(state.weights @ mean_value(term.field, x, state.weights, self.box))
         return total + sum(part.energy(state) for part in self.blobs)
 
-    def dissipation(self, time: float, state: Particles) -> float:
+    def dissipation(self, time: float, state: Particles, rate: Array | None = None) -> float:
         if not self.facts.balanced:
             return np.nan
         return float(state.weights @ np.sum(self.rate(time, state) ** 2, axis=1))

@@ -41,7 +41,7 @@ class PointFlow:
     def energy(self, time: float, state: Point) -> float:
         return float(self.potential.value(state.x[None], time)[0])
 
-    def dissipation(self, time: float, state: Point) -> float:
+    def dissipation(self, time: float, state: Point, rate: Array | None = None) -> float:
         if not self.facts.balanced:
             return np.nan
         covector = self.potential.gradient(state.x[None], time)[0]

@@ -16,7 +16,8 @@ Share = Callable[[Array, Array], None]
 
 @dataclass(frozen=True)
 class Piece:
-    """One gradient ∇V or, with `axis`, one component b: its loop, and its part factor · (∇V / divisor) of the drift."""
+    """One gradient ∇V or, with `axis`, one component b: its loop, and its part factor · (∇V / divisor) of the
+    drift."""
 
     loop: Callable[..., None]
     factor: float

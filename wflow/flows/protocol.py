@@ -60,8 +60,11 @@ class Flow(Protocol):
     def energy(self, time: float, state: Any) -> float:
         """F[q], inf where it is infinite."""
 
-    def dissipation(self, time: float, state: Any) -> float:
-        """-dF/dt along the flow, exact for the discrete energy; nan where the flow is no gradient flow of one."""
+    def dissipation(self, time: float, state: Any, rate: Array | None = None) -> float:
+        """-dF/dt along the flow, exact for the discrete energy; nan where the flow is no gradient flow of one.
+
+        `rate` is the rate at the state where it is known already.
+        """
 
     def rate(self, time: float, state: Any) -> Array:
         """dx/dt."""
@@ -70,8 +73,8 @@ class Flow(Protocol):
         """dx/dt without the entropy, whose part the noise takes. Raises `InputError` where there is no such form."""
 
     def drift_loop(self, time: float) -> Callable[[Array, Array], None] | None:
-        """`loop(x, out)`: the drift at any share of the positions, in compiled code without the interpreter lock; None
-        where a term is not known to the compiler or ties particles together."""
+        """`loop(x, out)`: the drift at any share of the positions, in compiled code without the interpreter lock;
+        None where a term is not known to the compiler or ties particles together."""
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         """np.empty, in memory that nobody holds any more where there is some."""

@@ -75,7 +75,9 @@ def sort_terms(functional: Functional | None, dim: int, blobs_for: str | None = 
             interactions.append((weight, term))
         elif isinstance(term, Blob):
             if blobs_for is not None:
-                raise InputError(f"Blob mollifies a cloud of Particles, not {blobs_for}; take {term.functional!r} itself")
+                raise InputError(
+                    f"Blob mollifies a cloud of Particles, not {blobs_for}; take {term.functional!r} itself"
+                )
             check_blob(term, dim)
             blobs.append((weight, term))
         elif isinstance(term, DensityTerm):

@@ -1,7 +1,7 @@
 """One step of stochastic dynamics on a share of the particles.
 
-All arrays are (n, d) float64 in C order. `lower`, `length` and `wall` `(d,)` describe a box: wall 1 reflects, 2 wraps;
-arrays of size 0 stand for free space. A reflection mirrors whatever vector the particle carries along.
+All arrays are (n, d) float64 in C order. `lower`, `length` and `wall` `(d,)` describe a box: wall 1 reflects, 2
+wraps; arrays of size 0 stand for free space. A reflection mirrors whatever vector the particle carries along.
 """
 
 import numpy as np
@@ -103,8 +103,9 @@ def metropolis(
     """Accept the proposals of `euler_maruyama`, or stay.
 
     `place`, `drift_there`, `log_p_there` are of the proposals and are overwritten where one is refused, so that they
-    become those of the new positions; `out` (n,) are the probabilities of acceptance under p to the power beta. The way
-    back is taken in the unfolded space, where a mirrored particle sees a mirrored drift; `noise` is as it was drawn.
+    become those of the new positions; `out` (n,) are the probabilities of acceptance under p to the power beta. The
+    way back is taken in the unfolded space, where a mirrored particle sees a mirrored drift; `noise` is as it was
+    drawn.
     """
     n, d = x.shape
     for i in range(n):

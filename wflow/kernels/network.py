@@ -17,7 +17,8 @@ def fill_band(first, second, conductance, band):
 
 @njit(cache=True)
 def eliminate(band, ground, pivot):
-    """In place: rows of `band` become the shares handed on, `pivot` the reciprocal pivots, 0 where nothing is tied."""
+    """In place: rows of `band` become the shares handed on, `pivot` the reciprocal pivots, 0 where nothing is
+    tied."""
     n, width = band.shape
     for i in range(n):
         reach = min(width, n - 1 - i)

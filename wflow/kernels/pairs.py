@@ -49,7 +49,8 @@ def _add_block(values, slope, terms, point, columns, masses, start, size):
 
 @njit(cache=True, parallel=True)
 def run_sums(points, groups, columns, masses, starts, stops):
-    """Sums of m_f exp(-|x_j - y_i|^2 / 2) for each field f (n, fields), and for field 0 of that times x_j - y_i (n, d).
+    """Sums of m_f exp(-|x_j - y_i|^2 / 2) for each field f (n, fields), and for field 0 of that times x_j - y_i (n,
+    d).
 
     points (n, d); group g is points groups[g] to groups[g + 1] and feels the columns starts[g, r] to stops[g, r] for
     each r; masses (fields, sources) of any sign.

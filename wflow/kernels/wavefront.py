@@ -1,9 +1,9 @@
 """Several stages of a stabilised step in one sweep over the cells, for linear flows without periodic sides.
 
-Stage s + 1 follows stage s one slab behind, so that a slab is read from memory once for all stages of a sweep; what stands
-between is kept in a ring of four slabs a stage. A slab is a plane of a 3-D grid and a row of a 2-D one, which comes as
-(nx, 1, ny). Stripes of slabs are independent: each repeats the few slabs of its neighbours that it needs, so that the
-number of threads changes no bit.
+Stage s + 1 follows stage s one slab behind, so that a slab is read from memory once for all stages of a sweep; what
+stands between is kept in a ring of four slabs a stage. A slab is a plane of a 3-D grid and a row of a 2-D one, which
+comes as (nx, 1, ny). Stripes of slabs are independent: each repeats the few slabs of its neighbours that it needs,
+so that the number of threads changes no bit.
 """
 
 import numpy as np
@@ -14,7 +14,8 @@ RING = 4
 
 @njit(cache=True)
 def _rate_line(src, h, low, high, j, kx, ky, kz, i, row):
-    """row = Σ_f k_f (neighbour - here) for one line of cells; `low`, `high` are the slabs on either side, h at a wall.
+    """row = Σ_f k_f (neighbour - here) for one line of cells; `low`, `high` are the slabs on either side, h at a
+    wall.
 
     Whole arrays and indices, no slices: a slice costs as much as thirty cells.
     """

@@ -65,7 +65,8 @@ def run(
     """
     given = {
         "t_end": t_end, "dt": dt, "steps": steps, "stepper": stepper, "metric": metric, "drift": drift, "tol": tol,
-        "estimator": estimator, "save": save, "stop": stop, "diagnostics": diagnostics, "rng": rng, "max_steps": max_steps,
+        "estimator": estimator, "save": save, "stop": stop, "diagnostics": diagnostics, "rng": rng,
+        "max_steps": max_steps,
     }  # fmt: skip
     if resume:
         raise InputError("resume=True is not built yet; leave it out to run from the start")

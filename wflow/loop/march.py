@@ -10,6 +10,7 @@ from wflow.arrays import Array
 from wflow.errors import InputError, Status
 from wflow.kernels import noise as kernels
 from wflow.loop.control import Controller, first_step
+from wflow.loop.ledger import Ledger, open_ledger
 from wflow.loop.plan import Plan
 from wflow.loop.recorder import step_names
 from wflow.steppers import Framed, Memory, Step
@@ -34,8 +35,8 @@ class CounterNoise:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a run stands after an accepted step: time, state, its numbers, and whether a frame is due; `extras` is what
-    of the stepper's memory belongs to a frame."""
+    """Where a run stands after an accepted step: time, state, its numbers, and whether a frame is due; `extras` is
+    what of the stepper's memory belongs to a frame."""
 
     time: float
     state: Any
@@ -71,6 +72,7 @@ def _march(plan: Plan, dt: float, memory: Memory) -> Iterator[Moment]:
     time, state, done = 0.0, plan.state, 0
     controller = Controller(plan.tol, plan.flow.facts.per_time)
     pending = [] if plan.frames is None else [float(t) for t in plan.frames]
+    ledger = open_ledger(plan)
     while True:
         if plan.max_steps is not None and done >= plan.max_steps:
             yield Moment(time, state, {}, np.nan, Status.MAX_STEPS, False, extras(plan, memory))
@@ -91,7 +93,9 @@ def _march(plan: Plan, dt: float, memory: Memory) -> Iterator[Moment]:
         if plan.flow.facts.metered and not np.isfinite(energy):
             with np.errstate(all="ignore"):
                 energy = plan.flow.energy(new_time, state)
-        numbers = _numbers(plan, step, new_time, new_time - time, energy, attempt.rejections)
+        if ledger is not None:
+            ledger = ledger.after(plan, new_time, state, memory, energy)
+        numbers = _numbers(plan, step, new_time, new_time - time, energy, attempt.rejections, ledger)
         time = new_time
         stopped = plan.stop is not None and bool(plan.stop(time, state))
         due = plan.frames is None or ended or stopped or (bool(pending) and time >= pending[0] * (1.0 - 1e-13))
@@ -179,13 +183,12 @@ def _adaptive_step(
             return Attempt(step, time, controller, dt, rejections, status)
 
 
-def _numbers(plan: Plan, step: Step, time: float, dt: float, energy: float, rejections: int) -> dict[str, float]:
-    values = {
-        "time": time,
-        "dt": dt,
-        "energy": energy,
-        "error": step.error,
-        "rejections": float(rejections),
-        **step.counts,
-    }
-    return {name: float(values.get(name, 0.0)) for name in step_names(plan)}
+def _numbers(
+    plan: Plan, step: Step, time: float, dt: float, energy: float, rejections: int, ledger: Ledger | None
+) -> dict[str, float]:
+    values = {"time": time, "dt": dt, "energy": energy, "error": step.error, "rejections": float(rejections)}
+    if ledger is not None:
+        values |= {"dissipation": ledger.power, "balance": ledger.residual}
+    if plan.flow.facts.per_time:
+        values |= plan.flow.measures(time, step.state)
+    return {name: float({**values, **step.counts}.get(name, 0.0)) for name in step_names(plan)}

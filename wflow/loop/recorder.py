@@ -86,7 +86,12 @@ class Recorder:
 
 def step_names(plan: Plan) -> tuple[str, ...]:
     """The per-step series of a run."""
-    energy = ("energy",) if plan.flow.facts.metered else ()
+    facts = plan.flow.facts
+    energy: tuple[str, ...] = ("energy",) if facts.metered else ()
+    if facts.metered and facts.balanced:
+        energy += ("dissipation", "balance")
+    if facts.per_time:  # a density
+        energy += ("mass", "minimum")
     error = ("error",) if plan.stepper.adaptive else ()
     return ("time", "dt", *energy, *error, "rejections", *plan.stepper.counters)
 

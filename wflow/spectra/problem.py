@@ -60,7 +60,8 @@ def fokker_planck(functional: Functional, grid: Grid) -> tuple[Weights, float]:
 def without_floor(weights: Weights) -> Weights:
     """The weights with walls where p is below exp(-690) of its largest value.
 
-    The flow holds p there, so that mass has no slope to follow: its rates and passage times would be those of a plain.
+    The flow holds p there, so that mass has no slope to follow: its rates and passage times would be those of a
+    plain.
     """
     p = weights.cells
     sunk = (p > 0.0) & (p <= (1.0 + 1e-9) * np.exp(LOWEST) * p.max())

@@ -37,12 +37,12 @@ class Spectrum:
 def spectrum(functional: Functional, grid: Grid, k: int = 6, at: Density | None = None) -> Spectrum:
     """The k slowest rates and modes of the flow of `functional` on `grid`, linearised at its equilibrium.
 
-    A perturbation c · modes[i] of the equilibrium decays like exp(-rates[i] t). Without absorbing sides rates[0] is 0
-    with the equilibrium for its mode: mass is kept; where walls (p = 0) part the support there is one such pair for
-    each piece. Linear flows are their own linearisation; a divergence relaxes at f''(1) times the rates of reverse-kl.
-    With interactions a negative rate says that the equilibrium is not stable. `at` is the state of rest to linearise
-    at, by default `wf.equilibrium(functional, grid)`. With absorbing sides, for linear flows only, all rates are
-    positive, and `equilibrium` is the density that lasts longest, modes[0].
+    A perturbation c · modes[i] of the equilibrium decays like exp(-rates[i] t). Without absorbing sides rates[0] is
+    0 with the equilibrium for its mode: mass is kept; where walls (p = 0) part the support there is one such pair
+    for each piece. Linear flows are their own linearisation; a divergence relaxes at f''(1) times the rates of
+    reverse-kl. With interactions a negative rate says that the equilibrium is not stable. `at` is the state of rest
+    to linearise at, by default `wf.equilibrium(functional, grid)`. With absorbing sides, for linear flows only, all
+    rates are positive, and `equilibrium` is the density that lasts longest, modes[0].
 
     Modes are scaled to ∫ S δq² = 1, with S the local part of the second variation (T/q* for linear flows); without
     interactions they are orthonormal in it. Of each the value that is largest in size is positive.

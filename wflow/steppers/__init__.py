@@ -16,6 +16,7 @@ STEPPERS = (
 )
 
 __all__ = [
+    "MALA",
     "RKL2",
     "SAMPLERS",
     "SSPRK3",
@@ -28,7 +29,6 @@ __all__ = [
     "Heun",
     "ImplicitEuler",
     "Langevin",
-    "MALA",
     "Memory",
     "Noise",
     "Step",

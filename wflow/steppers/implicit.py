@@ -65,12 +65,19 @@ class TRBDF2:
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
         before = _energy_before(flow, time, state, memory)
         with np.errstate(all="ignore"):
-            first = flow.rate(time, state)
+            first = memory["rate"] if "rate" in memory and float(memory["time"]) == time else flow.rate(time, state)
         trial = _pair(flow, time, state, dt, first) if np.all(np.isfinite(first)) else None
         if trial is not None and trial.status is Status.RUNNING:
             after = flow.energy(time + dt, trial.state) if flow.facts.decays else np.nan
             if not rises(flow, before, after):
-                return Step(trial.state, _remember(after), trial.error, Status.RUNNING, after, trial.counts)
+                return Step(
+                    trial.state,
+                    _remember(flow, time + dt, trial.state, after),
+                    trial.error,
+                    Status.RUNNING,
+                    after,
+                    trial.counts,
+                )
         return _fallback(flow, time, state, dt, before, trial)
 
 
@@ -80,8 +87,11 @@ def _energy_before(flow: Flow, time: float, state: Any, memory: Memory) -> float
     return float(memory["energy"]) if "energy" in memory else flow.energy(time, state)
 
 
-def _remember(energy: float) -> Memory:
-    return {"energy": np.array(energy)} if np.isfinite(energy) else {}
+def _remember(flow: Flow, time: float, state: Any, energy: float) -> Memory:
+    """The rate, which the next step begins with and the dissipation needs, and the energy where it is known."""
+    with np.errstate(all="ignore"):
+        memory = {"rate": flow.rate(time, state), "time": np.array(time)}
+    return memory | ({"energy": np.array(energy)} if np.isfinite(energy) else {})
 
 
 def _pair(flow: Flow, time: float, state: Any, dt: float, first: Array) -> Step:
@@ -121,4 +131,4 @@ def _fallback(flow: Flow, time: float, state: Any, dt: float, before: float, tri
     after = flow.energy(time + dt, new) if flow.facts.decays else np.nan
     status = Status.SOLVER_FAILED if rises(flow, before, after) else Status.RUNNING
     error = flow.error(new, new.coordinates - whole.state.coordinates)
-    return Step(new, _remember(after), error, status, after, counts)
+    return Step(new, _remember(flow, time + dt, new, after), error, status, after, counts)

@@ -20,9 +20,9 @@ SCHEMES = ("leimkuhler-matthews", "euler-maruyama")
 class Langevin:
     """Overdamped Langevin dynamics, dx = drift dt + sqrt(2 T) dW, for an entropy or reverse KL with potentials.
 
-    "leimkuhler-matthews": x' = x + h b(x) + sqrt(2 T h) (ξ + ξ')/2 with ξ' the noise ξ of the next step (Leimkuhler and
-    Matthews, Appl. Math. Res. Express 2013, 34, eq. 1.4). At the cost of Euler–Maruyama its stationary law has error
-    O(h²), and none on a Gaussian target; at a fixed time its weak order is 1.
+    "leimkuhler-matthews": x' = x + h b(x) + sqrt(2 T h) (ξ + ξ')/2 with ξ' the noise ξ of the next step (Leimkuhler
+    and Matthews, Appl. Math. Res. Express 2013, 34, eq. 1.4). At the cost of Euler–Maruyama its stationary law has
+    error O(h²), and none on a Gaussian target; at a fixed time its weak order is 1.
 
     "euler-maruyama": weak order 1; on a quadratic k x²/2 with T = 1 its stationary variance is exactly 1/(k (1 - h
     k/2)).

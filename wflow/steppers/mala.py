@@ -16,8 +16,9 @@ from wflow.steppers.stochastic import Schedule, check_cloud, check_schedule, hea
 
 # Best acceptance of the algorithm in many dimensions: Roberts and Rosenthal, J. R. Statist. Soc. B 60 (1998) 255.
 ACCEPTANCE = 0.574
-# Robbins–Monro gains k^-GAIN: their sum may move the step far, their squares average the noise of acceptance out.
-GAIN = 0.6
+# Robbins–Monro gains FIRST k^-POWER: a hundred of them move the step by up to five orders of magnitude, and the last are
+# small enough to average the noise of a single particle's acceptance.
+FIRST, POWER = 2.0, 0.6
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +79,7 @@ class MALA:
 
         share_out(decide, len(x))
         mean = float(chance.mean())
-        gain = (done + 1.0) ** -GAIN if done < self.warmup else 0.0
+        gain = FIRST * (done + 1.0) ** -POWER if done < self.warmup else 0.0
         tuned = {"log_dt": np.array(np.log(dt) + gain * (mean - ACCEPTANCE)), "steps": np.array(float(done + 1))}
         counts = {"rates": 1, "acceptance": mean, "proposal_dt": dt}
         return Step(state.at(place), there | tuned, counts=counts)

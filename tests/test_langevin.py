@@ -1,0 +1,332 @@
+"""Stochastic steppers as mechanisms: their formulas to the bit, threads, continuation, walls, schedules, files."""
+
+import warnings
+
+import numba
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import wflow as wf
+from wflow.errors import Status
+from wflow.expression import COMPILE_FROM
+from wflow.flows import make_flow
+from wflow.flows.buffers import SMALLEST, Buffers
+from wflow.kernels import noise as normals
+from wflow.kernels.langevin import REFLECT, WRAP, fold
+from wflow.loop.march import CounterNoise
+from wflow.states import into_box
+from wflow.steppers import MALA, SAMPLERS, Langevin, UnderdampedLangevin
+
+EULER = Langevin("euler-maruyama")
+ALL = (Langevin(), EULER, MALA(warmup=3), UnderdampedLangevin())
+IDS = ("leimkuhler-matthews", "euler-maruyama", "mala", "underdamped")
+LARGE = 2 * COMPILE_FROM + 100  # three shares, on two threads
+TILTED = wf.Entropy() + wf.Potential("(x**2 - 1)**2 + 2*y**2 + x/4")
+NO_FLUX, PERIODIC = wf.Grid([-1.0, -2.0], [1.5, 1.0], 4), wf.Grid([-1.0, -2.0], [1.5, 1.0], 4, "periodic")
+
+
+def cloud(n, dim=2, domain=None, seed=0):
+    return wf.Particles(0.4 * np.random.default_rng(seed).normal(size=(n, dim)).clip(-2, 2), domain=domain)
+
+
+def xi(seed, step, shape):
+    return normals.normals(seed, step, np.empty(shape))
+
+
+def steps(stepper, functional, state, count, memory=None, first=0, dt=0.05, seed=3, drift=None):
+    """The state and memory after some steps from number `first` on."""
+    flow = make_flow(functional, state, drift=drift)
+    memory = dict(memory or {})
+    for k in range(first, first + count):
+        taken = stepper.step(flow, k * dt, state, dt, memory, CounterNoise(seed, k))
+        assert taken.status is Status.RUNNING
+        state, memory = taken.state, taken.memory
+    return state, memory
+
+
+@pytest.mark.parametrize("n", [50, LARGE])
+@pytest.mark.parametrize("stepper", [Langevin(), EULER], ids=IDS[:2])
+def test_the_schemes_are_their_formulas(stepper, n):
+    h, temperature, state = 0.05, 0.7, cloud(n)
+    F = temperature * wf.Entropy() + wf.Potential("(x**2 - 1)**2 + 2*y**2 + x/4")
+    flow, x = make_flow(F, state), state.positions
+    for k in range(3):
+        noise = xi(11, k, x.shape)
+        if stepper.scheme == "leimkuhler-matthews":
+            noise = 0.5 * (noise + xi(11, k + 1, x.shape))
+        x = x + h * flow.drift(0.0, state.at(x.copy())) + np.sqrt(2 * temperature * h) * noise
+    result = wf.run(F, state, dt=h, steps=3, stepper=stepper, rng=11)
+    assert_allclose(result.final.positions, x, rtol=0, atol=3e-15)
+
+
+@pytest.mark.parametrize("n", [50, LARGE])
+def test_underdamped_is_its_formula(n):
+    h, gamma, T, state = 0.1, 1.3, 0.7, cloud(n)
+    F = T * wf.Entropy() + wf.Potential("(x**2 - 1)**2 + 2*y**2")
+    flow, x, v = make_flow(F, state), state.positions, np.sqrt(T) * xi(11, 2**64 - 1, state.positions.shape)
+    for k in range(3):
+        v = v + h / 2 * flow.drift(0.0, state.at(x.copy()))
+        x = x + h / 2 * v
+        v = np.exp(-gamma * h) * v + np.sqrt(T * (1 - np.exp(-2 * gamma * h))) * xi(11, k, x.shape)
+        x = x + h / 2 * v
+        v = v + h / 2 * flow.drift(0.0, state.at(x.copy()))
+    result = wf.run(F, state, dt=h, steps=3, stepper=UnderdampedLangevin(gamma), rng=11)
+    assert_allclose(result.final.positions, x, rtol=0, atol=1e-14)
+    assert_allclose(result.extras["velocity"][-1], v, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("stepper", ALL, ids=IDS)
+@pytest.mark.parametrize("domain", [None, NO_FLUX, PERIODIC], ids=["free", "no-flux", "periodic"])
+def test_same_bits_on_one_and_two_threads(stepper, domain):
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("needs two threads")
+    answers, before = [], numba.get_num_threads()
+    try:
+        for threads in (1, 2):
+            numba.set_num_threads(threads)
+            answers.append(steps(stepper, TILTED, cloud(LARGE, domain=domain), 6))
+    finally:
+        numba.set_num_threads(before)
+    (one, memory), (two, other) = answers
+    assert_array_equal(one.positions, two.positions)
+    assert memory.keys() == other.keys()
+    for name in memory:
+        assert_array_equal(memory[name], other[name])
+
+
+@pytest.mark.parametrize("stepper", ALL, ids=IDS)
+@pytest.mark.parametrize("domain", [None, NO_FLUX], ids=["free", "no-flux"])
+@pytest.mark.parametrize("n", [60, LARGE])
+def test_a_run_cut_anywhere_goes_on_with_the_same_bits(stepper, domain, n):
+    whole, end = steps(stepper, TILTED, cloud(n, domain=domain), 6)
+    for cut in (1, 3, 5) if n < LARGE else (3,):
+        state, memory = steps(stepper, TILTED, cloud(n, domain=domain), cut)
+        # What a file holds: positions and plain arrays.
+        again = wf.Particles(state.positions.copy(), domain=domain)
+        kept = {name: np.array(array) for name, array in memory.items()}
+        state, memory = steps(stepper, TILTED, again, 6 - cut, kept, first=cut)
+        assert_array_equal(state.positions, whole.positions)
+        for name in end:
+            assert_array_equal(memory[name], end[name])
+
+
+def test_the_noise_kept_is_the_one_of_the_counter():
+    """In free space Leimkuhler–Matthews goes on from the positions alone."""
+    whole, _ = steps(Langevin(), TILTED, cloud(60), 6)
+    state, _ = steps(Langevin(), TILTED, cloud(60), 4)
+    state, _ = steps(Langevin(), TILTED, state, 2, None, first=4)
+    assert_array_equal(state.positions, whole.positions)
+
+
+@pytest.mark.parametrize("stepper", ALL, ids=IDS)
+@pytest.mark.parametrize("n", [60, SMALLEST // 16 + 1])
+def test_a_step_is_pure(stepper, n):
+    state = cloud(n, domain=NO_FLUX)
+    flow = make_flow(TILTED, state)
+    _, memory = steps(stepper, TILTED, state, 2)
+    before = {name: np.array(array) for name, array in memory.items()}
+    taken = [stepper.step(flow, 0.1, state, 0.05, memory, CounterNoise(3, 2)) for _ in range(4)]
+    copies = [step.state.positions.copy() for step in taken]
+    for name in memory:
+        assert_array_equal(memory[name], before[name])
+    for step, copy in zip(taken, copies, strict=True):
+        assert_array_equal(step.state.positions, copies[0])
+        assert_array_equal(step.state.positions, copy)
+
+
+def test_frames_are_not_written_over():
+    n = SMALLEST // 16 + 1
+    state = cloud(n)
+    kept = wf.run(TILTED, state, dt=0.01, steps=9, stepper=Langevin(), save="all")
+    ends = [wf.run(TILTED, state, dt=0.01, steps=k, stepper=Langevin(), save="ends").final for k in (1, 4, 9)]
+    for k, end in zip((1, 4, 9), ends, strict=True):
+        assert_array_equal(kept.states[k].positions, end.positions)
+
+
+def test_buffers_give_only_what_nobody_holds():
+    buffers, shape = Buffers(), (SMALLEST // 8, 1)
+    first = buffers.empty(shape)
+    first[:] = 1.0
+    column = first[5:, 0]
+    place = first.ctypes.data
+    del first
+    second = buffers.empty(shape)
+    second[:] = 2.0
+    assert np.all(column == 1.0)
+    del column
+    assert buffers.empty(shape).ctypes.data == place
+
+
+@pytest.mark.parametrize("wall", [REFLECT, WRAP])
+def test_fold_is_the_one_of_the_states(wall):
+    grid = wf.Grid(-1.0, 2.0, 3, "periodic" if wall == WRAP else "no-flux")
+    z = np.concatenate([np.linspace(-14.0, 14.0, 3001), [-1.0, 2.0, np.nextafter(2.0, 3.0), -1.0 - 1e-17]])
+    found = np.array([fold(value, -1.0, 3.0, wall) for value in z])
+    assert_array_equal(found[:, :1], into_box(grid, z[:, None]))
+    turned = np.floor((z + 1.0) / 3.0) % 2 == 1
+    inner = np.abs((z + 1.0) / 3.0 - np.round((z + 1.0) / 3.0)) > 1e-12
+    expected = np.where(turned & (wall == REFLECT), -1.0, 1.0)
+    assert_array_equal(found[inner, 1], expected[inner])
+    assert np.isnan(fold(np.nan, -1.0, 3.0, wall)[0])
+
+
+@pytest.mark.parametrize(
+    ("functional", "drift"),
+    [
+        (TILTED, None),
+        (0.3 * wf.Entropy() + 2 * wf.Potential("x*y*t") + 0.5 * wf.Potential("cos(x)"), None),
+        (wf.FDivergence("reverse-kl", wf.Gibbs("x**4 + y**2", temperature=0.3)) + wf.Potential("x"), None),
+        (1.7 * wf.FDivergence("reverse-kl", wf.Gibbs("x**4 + y**2")), ["-y", "x*t"]),
+        (None, ["-x", "sin(x) - y"]),
+    ],
+    ids=["potential", "two", "target", "target and drift", "drift"],
+)
+def test_the_drift_by_shares_is_the_drift(functional, drift):
+    state = cloud(LARGE)
+    flow, out = make_flow(functional, state, drift=drift), np.full((LARGE, 2), np.nan)
+    loop = flow.drift_loop(0.7)
+    for low in range(0, LARGE, 20_000):
+        loop(state.positions[low : low + 20_000], out[low : low + 20_000])
+    assert_array_equal(out, flow.drift(0.7, state))
+
+
+def test_what_the_compiler_does_not_know_takes_the_whole_cloud():
+    state = cloud(COMPILE_FROM)
+    for functional in (wf.Entropy() + wf.Potential(lambda x: x[:, 0] ** 2), wf.Entropy() + wf.Interaction("x**2")):
+        assert make_flow(functional, state).drift_loop(0.0) is None
+    by_text = steps(Langevin(), wf.Entropy() + wf.Potential("x**2/2 + y**2/2"), state, 3)[0]
+    given = wf.Potential(lambda x: (x**2).sum(axis=1) / 2, grad=lambda x: x)
+    by_function = steps(Langevin(), wf.Entropy() + given, state, 3)[0]
+    assert_allclose(by_function.positions, by_text.positions, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("n", [40, LARGE])
+def test_fields_and_temperatures_that_depend_on_time(n):
+    h, state, x = 0.1, cloud(n, 1), cloud(n, 1).positions
+    F, T = 0.5 * wf.Entropy() + wf.Potential("x**2*t"), "exp(-t) + t**2"
+    for k in range(4):
+        t = h * k
+        x = x - h * 2 * t * x + np.sqrt(2 * 0.5 * (np.exp(-t) + t * t) * h) * xi(0, k, x.shape)
+    text = wf.run(F, state, dt=h, steps=4, stepper=Langevin("euler-maruyama", temperature=T)).final
+    function = Langevin("euler-maruyama", temperature=lambda t: np.exp(-t) + t**2)
+    assert_allclose(text.positions, x, rtol=0, atol=2e-15)
+    assert_allclose(wf.run(F, state, dt=h, steps=4, stepper=function).final.positions, x, rtol=0, atol=2e-15)
+
+
+def test_underdamped_under_a_force_in_time():
+    """dv = cos(t) dt without noise or friction: x = 1 - cos t, to second order."""
+    errors = []
+    for steps_ in (20, 40):
+        stepper = UnderdampedLangevin(friction=0.0, temperature=lambda t: 0.0)
+        F = wf.Entropy() + wf.Potential("-x*cos(t)")
+        final = wf.run(F, wf.Particles(np.zeros((3, 1))), dt=2 / steps_, steps=steps_, stepper=stepper).final
+        errors.append(abs(final.positions[0, 0] - (1 - np.cos(2.0))))
+    assert errors[0] < 1e-2
+    assert 1.9 < np.log2(errors[0] / errors[1]) < 2.1
+
+
+def test_without_temperature_there_is_no_noise():
+    V, q = wf.Potential("x**2/2 + x*y + y**2"), cloud(30)
+    plain = wf.run(V, q, dt=0.05, steps=5, stepper=wf.steppers.ExplicitEuler()).final
+    for stepper in (Langevin(), EULER, Langevin(temperature="0*t")):
+        assert_array_equal(wf.run(V, q, dt=0.05, steps=5, stepper=stepper).final.positions, plain.positions)
+    cooled = wf.run(wf.Entropy() + V, q, dt=0.05, steps=5, stepper=Langevin(temperature="0")).final
+    assert_array_equal(cooled.positions, plain.positions)
+
+
+def test_velocities_stand_in_the_frames(tmp_path):
+    state = cloud(500)
+    inside = wf.run(TILTED, state, dt=0.05, steps=8, stepper=UnderdampedLangevin(), save=5)
+    velocity = inside.extras["velocity"]
+    assert len(velocity) == 5
+    assert velocity[0].shape == (500, 2)
+    assert_array_equal(velocity[0], xi(0, 2**64 - 1, (500, 2)))
+    on_disk = wf.run(TILTED, state, dt=0.05, steps=8, stepper=UnderdampedLangevin(), save=5, out=tmp_path / "a.h5")
+    for result in (on_disk, wf.load(tmp_path / "a.h5"), wf.load(inside.save(tmp_path / "b.h5"))):
+        assert len(result.extras["velocity"][1:]) == 4
+        assert_array_equal(result.extras["velocity"][-1], velocity[-1])
+        assert result.extras.keys() == {"velocity"}
+    assert wf.load(tmp_path / "b.h5") == inside
+    data = on_disk.to_xarray()["velocity"]
+    assert data.dims == ("time", "particle", "axis")
+    assert_array_equal(data.values, np.stack(list(velocity)))
+    assert wf.run(TILTED, state, dt=0.05, steps=2, stepper=Langevin()).extras == {}
+    with pytest.raises(IndexError):
+        on_disk.extras["velocity"][5]
+
+
+def test_acceptance_is_reported_and_the_step_tuned():
+    F = wf.FDivergence("reverse-kl", wf.Gaussian(np.zeros(20), 1.0))
+    state = wf.Particles(np.random.default_rng(0).normal(size=(2000, 20)))
+    for dt in (1e-4, 3.0):
+        result = wf.run(F, state, dt=dt, steps=200, stepper=MALA(warmup=150))
+        late = slice(150, None)
+        assert_allclose(result.steps["acceptance"][late].mean(), 0.574, atol=0.01)
+        assert np.ptp(result.steps["proposal_dt"][late]) == 0.0
+    fixed = wf.run(F, state, dt=0.2, steps=20, stepper=MALA(warmup=0))
+    assert_allclose(fixed.steps["proposal_dt"], 0.2, rtol=1e-14)
+
+
+def test_a_step_too_long_ends_with_a_status_and_the_frames():
+    F, state = wf.Entropy() + wf.Potential("x**4"), wf.Particles([[1.0], [30.0]])
+    for stepper in (Langevin(), EULER, UnderdampedLangevin()):
+        with pytest.warns(wf.RunWarning, match="not finite") as record:
+            result = wf.run(F, state, dt=1.0, steps=50, stepper=stepper, save="all")
+        assert len(record) == 1
+        assert result.status is Status.NOT_FINITE
+        assert len(result.times) > 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = wf.run(wf.Entropy() + wf.Potential("x**40"), state, dt=1e9, steps=5, stepper=MALA())
+    assert result.status is Status.COMPLETE
+    assert np.all(np.isfinite(result.final.positions))
+
+
+def test_functions_are_named_in_the_files():
+    def cooling(t):
+        return 1.0 / (1.0 + t)
+
+    assert repr(Langevin(temperature=cooling)).endswith("cooling)")
+    assert repr(MALA(temperature="1+t")) == "MALA(warmup=100, temperature='1+t')"
+    assert repr(UnderdampedLangevin(2)) == "UnderdampedLangevin(friction=2.0, temperature=None)"
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: Langevin("leimkuhler"), "leimkuhler-matthews"),
+        (lambda: Langevin(temperature=2.0), "temperature"),
+        (lambda: Langevin(temperature="x"), "t alone"),
+        (lambda: MALA(warmup=-1), "warmup"),
+        (lambda: MALA(warmup=1.5), "warmup"),
+        (lambda: UnderdampedLangevin(-1.0), "friction"),
+        (lambda: UnderdampedLangevin(np.nan), "friction"),
+    ],
+)
+def test_bad_arguments_are_refused(make, match):
+    with pytest.raises(wf.InputError, match=match):
+        make()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: s.__name__)
+def test_bad_flows_are_refused(sampler):
+    for functional, state in (
+        (wf.FDivergence("kl", wf.Gaussian(0.0, 1.0)), cloud(5, 1)),
+        (TILTED, wf.Gaussian([0.0, 0.0], 1.0)),
+        (wf.Potential("x**2"), wf.Point([1.0])),
+    ):
+        with pytest.raises(wf.InputError):
+            wf.run(functional, state, dt=0.1, steps=2, stepper=sampler())
+    with pytest.raises(wf.InputError, match="negative"):
+        wf.run(TILTED, cloud(5), dt=0.1, steps=2, stepper=sampler(temperature=lambda t: -1.0))
+    with pytest.raises(wf.InputError, match="dt"):
+        wf.run(TILTED, cloud(5), t_end=1.0, stepper=sampler())
+
+
+def test_mala_needs_an_invariant_density():
+    for functional in (wf.Entropy() + wf.Interaction("x**2"), wf.Potential("x**2")):
+        with pytest.raises(wf.InputError):
+            wf.run(functional, cloud(5, 1), dt=0.1, steps=2, stepper=MALA())
+    with pytest.raises(wf.InputError):
+        wf.run(wf.Entropy() + wf.Potential("x**2"), cloud(5, 1), dt=0.1, steps=2, stepper=MALA(), drift="-x")

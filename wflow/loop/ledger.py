@@ -1,0 +1,43 @@
+"""The energy balance of a run, F(0) - F(t) = ∫ dissipation, kept step by step."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wflow.loop.plan import Plan
+from wflow.steppers import Memory
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where the balance stands: the time, the energy still owed, the dissipation, and the residual.
+
+    The integral is the trapezoidal rule over the steps, so that for a second-order stepper the residual falls as dt².
+    It is counted from the first finite energy and dissipation on.
+    """
+
+    time: float
+    start: float
+    spent: float
+    power: float
+    residual: float
+
+    def after(self, plan: Plan, time: float, state: Any, memory: Memory, energy: float) -> "Ledger":
+        """The ledger after a step."""
+        known = memory["rate"] if "rate" in memory and float(memory["time"]) == time else None
+        with np.errstate(all="ignore"):
+            power = plan.flow.dissipation(time, state, known)
+        if not (np.isfinite(self.power) and np.isfinite(self.start)):
+            return Ledger(time, energy, 0.0, power, 0.0)
+        spent = self.spent + 0.5 * (time - self.time) * (self.power + power)
+        return Ledger(time, self.start, spent, power, self.start - energy - spent)
+
+
+def open_ledger(plan: Plan) -> Ledger | None:
+    """The ledger at the start, or None where there is no balance or where the energy is too dear for every step."""
+    if not (plan.flow.facts.metered and plan.flow.facts.balanced):
+        return None
+    with np.errstate(all="ignore"):
+        energy, power = plan.flow.energy(0.0, plan.state), plan.flow.dissipation(0.0, plan.state)
+    return Ledger(0.0, energy, 0.0, power, 0.0)
