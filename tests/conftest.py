@@ -28,6 +28,7 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.section("checklist")
     for name in sorted(outcome, key=lambda n: (n[0], int("".join(c for c in n if c.isdigit())), n)):
         words = outcome[name]
-        bad = [word for word in words if word != "passed"]
-        verdict = "shown" if not bad else f"NOT shown: {len(bad)} {' and '.join(sorted(set(bad)))}"
-        terminalreporter.write_line(f"{name:<5} {len(words):>4} test(s)  {verdict}")
+        bad = [word for word in words if word in ("failed", "error")]
+        good = words.count("passed")
+        verdict = "NOT shown: " + (f"{len(bad)} failed" if bad else "all skipped")
+        terminalreporter.write_line(f"{name:<5} {good:>4} passed  {'shown' if good and not bad else verdict}")

@@ -1,6 +1,8 @@
 """Equilibria, slowest rates and modes, committors and first-passage times."""
 
+import importlib
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,7 +141,7 @@ def test_a_mode_decays_under_the_flow_at_its_rate():
 @pytest.mark.parametrize("temperature", [0.1, 0.01, 0.0025])
 def test_tiny_rates_keep_their_digits(temperature):
     # Half of the mass of a well crosses: rate × mean first-passage time to the top = 1 up to exponentially small terms.
-    functional, grid = well(temperature), wf.Grid(-1.5, 1.5, 600)
+    functional, grid = well(temperature), wf.Grid(-1.8, 1.8, 720)  # the ends lie below exp(-690)
     result = spectrum(functional, grid, k=3)
     time = first_passage_time(functional, grid, lambda x: x[:, 0] > 0.0)
     q, left = result.equilibrium.values, (grid.centers[0] < 0.0) & np.isfinite(time)
@@ -211,6 +213,7 @@ REST = (
     (wf.FDivergence("hellinger", wf.Gaussian(0.0, 1.0)), None),
     (wf.Entropy() + wf.Interaction("x**2/2"), None),
     (0.1 * wf.Entropy() + wf.Potential(SOFT) + wf.Interaction("x**2"), 0.7),
+    (0.05 * wf.Entropy() + wf.Potential("x**2") + wf.Interaction("20*exp(-x**2)"), 0.5),  # a full step overshoots
     (wf.PowerEntropy(2) + wf.Interaction("-2*exp(-x**2)"), 0.5),
     (wf.PowerEntropy(2) + wf.Potential("x**2/10") + wf.Interaction("-2*exp(-x**2)"), 0.5),
 )
@@ -314,6 +317,28 @@ def test_passage_in_two_dimensions_is_that_of_the_line(temperature):
         live = np.isfinite(values)  # corners below exp(-690) are left out
         assert live.mean() > 0.9
         assert np.allclose(values[live], (known[:, None] + 0 * values)[live], rtol=1e-7, atol=0.0)
+
+
+def test_weights_too_wide_for_a_large_grid_are_refused(monkeypatch):
+    monkeypatch.setattr(network, "LARGEST", 0.0)
+    plane = wf.Grid([-2.0, -1.0], [2.0, 1.0], (80, 24))
+    cold = well(0.01, "x**2*(x**2 - 2.25)**2/1.5 + 0.1*x + 2*y**2")
+    a, b = (lambda x: x[:, 0] < -1.35), (lambda x: x[:, 0] > 1.35)
+    with pytest.raises(wf.InputError, match="orders of magnitude"):
+        committor(cold, plane, a, b)
+    with pytest.raises(wf.InputError, match="orders of magnitude"):
+        first_passage_time(cold, plane, b)
+
+
+def test_muller_brown_agrees_with_itself(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "experiments"))
+    numbers = importlib.import_module("muller_brown").main(cells=36, out=tmp_path)
+    assert numbers["rates"][1] == pytest.approx(1.5556, rel=5e-3)  # at 128² 1.55563
+    assert numbers["crossings over rate"] == pytest.approx(1.0, abs=0.02)
+    assert numbers["weight over rate"] == pytest.approx(1.0, abs=1e-2)
+    assert numbers["energy over 2 rate"] == pytest.approx(1.0, abs=1e-2)
+    assert numbers["mass error"] < 1e-12
+    assert {path.name for path in tmp_path.iterdir()} == {"answers.png", "flow.png", "decay.png", "flow.h5"}
 
 
 def test_committor_and_its_opposite_add_up_on_a_ring():

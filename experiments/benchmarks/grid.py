@@ -88,7 +88,7 @@ def fipy_solver(cells: int) -> Callable[[], np.ndarray]:
     """FiPy with an exponential convection term, implicit, dt = 0.01."""
     import fipy
 
-    mesh = fipy.Grid2D(nx=cells, ny=cells, dx=4.0 / cells, dy=4.0 / cells) + ((-2.0,), (-2.0,))
+    mesh = fipy.Grid2D(nx=cells, ny=cells, dx=4.0 / cells, dy=4.0 / cells) + ((-2.0,), (-2.0,))  # noqa: RUF005
     x, y = (np.asarray(c) for c in mesh.cellCenters)
     fx, fy = (np.asarray(c) for c in mesh.faceCenters)
     slope = fipy.FaceVariable(mesh=mesh, rank=1, value=(4.0 * fx * (fx**2 - 1.0), 4.0 * fy))

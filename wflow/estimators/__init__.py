@@ -9,9 +9,10 @@ from wflow.estimators.engine import engine, gaussian_sums
 from wflow.estimators.gaussian import GaussianFit
 from wflow.estimators.gram import median_distance
 from wflow.estimators.kernel import Kernel
+from wflow.estimators.laplace import Laplace, laplace_sums
 from wflow.estimators.listed import ESTIMATORS, as_estimator
 from wflow.estimators.mesh import convolve, mesh_estimate
-from wflow.estimators.plan import Mesh, plan_mesh
+from wflow.estimators.plan import Mesh, mesh_error, mesh_for, plan_mesh
 from wflow.estimators.protocol import Estimator
 from wflow.estimators.spectral import Spectral
 from wflow.estimators.stein import Stein
@@ -24,6 +25,7 @@ __all__ = [
     "Estimator",
     "GaussianFit",
     "Kernel",
+    "Laplace",
     "Mesh",
     "Spectral",
     "Stein",
@@ -34,7 +36,10 @@ __all__ = [
     "direct_log_density",
     "engine",
     "gaussian_sums",
+    "laplace_sums",
     "median_distance",
+    "mesh_error",
     "mesh_estimate",
+    "mesh_for",
     "plan_mesh",
 ]

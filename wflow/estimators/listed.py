@@ -7,11 +7,12 @@ from numpy.typing import ArrayLike
 from wflow.errors import InputError
 from wflow.estimators.gaussian import GaussianFit
 from wflow.estimators.kernel import Kernel
+from wflow.estimators.laplace import Laplace
 from wflow.estimators.protocol import Estimator
 from wflow.estimators.spectral import Spectral
 from wflow.estimators.stein import Stein
 
-ESTIMATORS = (Kernel, GaussianFit, Stein, Spectral)
+ESTIMATORS = (Kernel, Laplace, GaussianFit, Stein, Spectral)
 
 
 def as_estimator(given: Estimator | str | ArrayLike | None) -> Estimator:

@@ -11,6 +11,8 @@ from wflow.estimators.cloud import Array
 
 ORDERS = (4, 6)
 MAX_CELLS = 2**27
+SCALES = {4: 1.8e-4, 6: 3.4e-6}  # of `mesh_error`
+FINEST, COARSEST = 1e-8, 1e-2
 REACH = 8.0  # bandwidths: the Gaussian there is exp(-32) = 1e-14
 FARTHEST = 2.0**40  # cells: coordinates beyond would leave too few digits for the place within a cell
 
@@ -95,6 +97,30 @@ def mesh_cells(extent: Array, bandwidth: Array, box: Box | None = None, order: i
     return float(np.prod(_counts(extent, bandwidth / ratio, box, order, ratio)))
 
 
+def mesh_error(order: int, ratio: float, d: int) -> float:
+    """Largest relative error of the density to be expected at the particles, for spacing bandwidth / ratio.
+
+    d A (3/ratio)^order with A above all of `data/mesh_accuracy.csv`: normal, skewed and clustered clouds, walls. The
+    rms error of the score times the bandwidth is of the same size, up to four times it where clusters are wider apart
+    than the bandwidth.
+    """
+    return d * SCALES[order] * (3.0 / ratio) ** order
+
+
+def mesh_for(accuracy: float, d: int) -> tuple[int, float]:
+    """Order and ratio of a mesh whose `mesh_error` is at most `accuracy`: order 4 as long as ratio 4.5 will do.
+
+    Raises `InputError` unless accuracy is from 1e-8 to 1e-2.
+
+    >>> mesh_for(1e-3, 2)
+    (4, 2.3237900077244502)
+    """
+    if not FINEST <= accuracy <= COARSEST:
+        raise InputError(f"the accuracy of a mesh must be from {FINEST:g} to {COARSEST:g}, got {accuracy}")
+    four, six = (3.0 * (d * SCALES[order] / accuracy) ** (1.0 / order) for order in ORDERS)
+    return (4, max(four, 1.5)) if four <= 4.5 else (6, max(six, 2.0))
+
+
 def _check_options(d: int, order: int, ratio: float, positive: bool) -> None:
     if d > 3:
         raise InputError(f'the mesh serves d = 1, 2 and 3, got d = {d}; take method="direct"')
@@ -129,7 +155,3 @@ def _transform(
     if positive:
         return np.exp(-0.5 * wave * (bandwidth**2 - order * spacing**2 / 6)) / spacing
     return np.exp(-0.5 * wave * bandwidth**2) / np.sinc(cycles) ** (2 * order) / spacing
-
-
-def mesh_for(accuracy: float, d: int) -> tuple[int, float]:
-    return 4, 3.0

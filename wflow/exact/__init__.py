@@ -4,7 +4,7 @@ Positions are (n, d), times numbers, everything dimensionless. All values are ex
 cost O(n d).
 """
 
-from .diffusion import (
+from wflow.exact.diffusion import (
     barenblatt,
     barenblatt_radius,
     drift_diffusion,
@@ -13,7 +13,7 @@ from .diffusion import (
     heat_mode_cells,
     ornstein_uhlenbeck,
 )
-from .gaussians import (
+from wflow.exact.gaussians import (
     euler_maruyama_variance,
     explicit_gaussian_step,
     gaussian_chi2,
@@ -24,7 +24,7 @@ from .gaussians import (
     gaussian_kl_wasserstein,
     jko_gaussian_step,
 )
-from .points import (
+from wflow.exact.points import (
     pbdl_flow,
     pbdl_gradient_descent,
     pbdl_inverse,

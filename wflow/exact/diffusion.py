@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gamma
 
-from ..errors import InputError
+from wflow.errors import InputError
 
 Array = NDArray[np.float64]
 

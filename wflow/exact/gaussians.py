@@ -6,7 +6,7 @@ Means are (d,), covariances a number, (d,) or (d, d).
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InputError
+from wflow.errors import InputError
 
 Array = NDArray[np.float64]
 

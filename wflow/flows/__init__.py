@@ -25,7 +25,7 @@ from wflow.flows.gaussian import GaussianFlow
 from wflow.flows.particles import ParticleFlow
 from wflow.flows.point import PointFlow
 from wflow.flows.protocol import Facts, Flow, Solve
-from wflow.flows.reference import reference
+from wflow.flows.reference import LOWEST, Reference, reference
 from wflow.flows.terms import Terms, sort_terms
 from wflow.flows.transport import Drift
 from wflow.flows.variation import Variation
@@ -99,15 +99,27 @@ def _density_flow(terms: Terms, metric: Any, state: Density, extra: Any, rtol: f
             bottom = form.generator.pressure(np.zeros(1))[0]
         if not np.isfinite(bottom):
             raise InputError("absorbing sides need a finite pressure at vacuum, which this functional does not have")
-    if form is not None and form.fixed is not None:
-        stuck = float(state.values[(form.fixed.cells == 0.0).reshape(grid.cells)].sum()) * grid.volume
-        if stuck > 0.0:
-            raise InputError(
-                f"the density has mass {stuck:.3g} where the target is zero; start it inside the target's support"
-            )
+    if form is not None:
+        _check_support(form, state)
     drift = None if extra is None else Drift(grid, extra)
     diffusion = None if form is None else Diffusion(form, terms.temperature)
     return DensityFlow(terms, metric, Variation(grid, terms, state.mass), diffusion, drift, rtol)
+
+
+def _check_support(form: Reference, state: Density) -> None:
+    """Refuse a start where p is zero, or so small that float64 cannot tell it from zero."""
+    depth = form.log_cells - form.log_cells.max()
+    stuck = float(state.values[depth == -np.inf].sum()) * state.grid.volume
+    if stuck > 0.0:
+        raise InputError(
+            f"the density has mass {stuck:.3g} where the target is zero; start it inside the target's support"
+        )
+    lost = float(state.values[depth < LOWEST].sum()) * state.grid.volume
+    if lost > 1e-12 * state.mass:
+        raise InputError(
+            f"the density has mass {lost:.3g} where log p lies more than {-LOWEST:g} below its maximum, beyond the range "
+            "of float64; start it lower, raise the temperature, or take particles"
+        )
 
 
 def _particle_flow(

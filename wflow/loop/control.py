@@ -16,15 +16,19 @@ ERROR_ORDER = 3  # of both embedded pairs, Bogacki–Shampine and TR-BDF2: error
 
 @dataclass(frozen=True)
 class Controller:
-    """Step sizes from errors; `last` is the error ratio of the last accepted step, nan at first."""
+    """Step sizes from errors; `last` is the error ratio of the last accepted step, nan at first.
+
+    `rounding` is the error that rounding alone may make, which no step size undercuts.
+    """
 
     tol: float
     per_time: bool
+    rounding: float = 0.0
     last: float = float("nan")
 
     def ratio(self, error: float, dt: float) -> float:
         """Error over what is allowed: a step is accepted up to 1."""
-        return error / (self.tol * dt if self.per_time else self.tol)
+        return error / ((self.tol * dt if self.per_time else self.tol) + self.rounding)
 
     def accepted(self, ratio: float, dt: float) -> "tuple[Controller, float]":
         """The controller and the step after an accepted one."""
@@ -35,7 +39,7 @@ class Controller:
             factor *= self.last ** (PROPORTIONAL / order)
         else:
             factor = SAFETY * ratio ** (-1.0 / order)
-        return Controller(self.tol, self.per_time, ratio), dt * float(np.clip(factor, SHRINK, GROW))
+        return Controller(self.tol, self.per_time, self.rounding, ratio), dt * float(np.clip(factor, SHRINK, GROW))
 
     def rejected(self, ratio: float, dt: float) -> float:
         """The step after a rejected one; `ratio` is nan where the step failed altogether."""

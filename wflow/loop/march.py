@@ -70,7 +70,8 @@ def march(plan: Plan, memory: Memory) -> Iterator[Moment]:
 
 def _march(plan: Plan, dt: float, memory: Memory) -> Iterator[Moment]:
     time, state, done = 0.0, plan.state, 0
-    controller = Controller(plan.tol, plan.flow.facts.per_time)
+    rounding = 1e-14 * plan.flow.error(state, state.coordinates)
+    controller = Controller(plan.tol, plan.flow.facts.per_time, rounding)
     pending = [] if plan.frames is None else [float(t) for t in plan.frames]
     ledger = open_ledger(plan)
     while True:

@@ -50,7 +50,7 @@ def spectrum(functional: Functional, grid: Grid, k: int = 6, at: Density | None 
     The rates are those of the discrete flow to 1e-9, however small on grids up to 256² and 24³ cells, beyond only
     down to 1e-13 of T/h². They converge to those of the equation at order 2 in the spacing where q* is smooth; a free
     boundary costs most of that: porous medium in x², 130 cells across, to 1 % at m = 2 and to 14 % at m = 3. Cost:
-    about 40 solves, by elimination up to the sizes named (0.4 s at 128²), by conjugate gradients beyond.
+    about 40 solves, by elimination up to the sizes named (1 s at 128², 5 s at 256²), by conjugate gradients beyond.
 
     Raises `InputError` for what has no equilibrium, and for `at` that is no state of rest.
 
@@ -216,7 +216,6 @@ def _nonlocal(flow: Linearisation, k: int) -> tuple[Array, Array]:
 
 def _near_nonlocal(flow: Linearisation, shift: float, k: int) -> tuple[Array, Array]:
     root, inverse = np.sqrt(flow.give), _inverse(flow, shift)
-    safe = np.where(root > 0.0, root, 1.0)
 
     def local(z: Array) -> Array:
         return root * inverse(root * z)
@@ -239,4 +238,4 @@ def _near_nonlocal(flow: Linearisation, shift: float, k: int) -> tuple[Array, Ar
         rates = np.real(1.0 / values) - shift
     order = np.argsort(np.where(np.isfinite(rates), rates, np.inf))[:k]
     modes = np.real(vectors[:, order].T).reshape(k, *root.shape) * root
-    return rates[order], np.where(safe > 0.0, modes, 0.0)
+    return rates[order], modes

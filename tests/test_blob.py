@@ -1,0 +1,284 @@
+"""Blob: the exact gradient of the regularised energy, its laws, and porous medium against Barenblatt's solution."""
+
+from dataclasses import replace
+
+import numba
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import wflow as wf
+from wflow.errors import Status
+from wflow.exact import barenblatt, barenblatt_radius
+from wflow.flows import make_flow
+
+NAMES = ("reverse-kl", "kl", "chi2", "reverse-chi2", "hellinger", "jensen-shannon", "jeffreys", "triangular")
+ENGINES = ("mesh", "near", "direct")
+
+
+def energies(dim):
+    """Every functional with a density, and sums of them."""
+    p = wf.Gaussian(np.full(dim, 0.2), 2.0)
+    internal = [wf.Entropy(), wf.PowerEntropy(3), wf.PowerEntropy(0.5), wf.InternalEnergy("q**2 + q**3")]
+    divergences = [wf.FDivergence(name, p) for name in NAMES] + [wf.FDivergence("alpha", p, alpha=-0.5)]
+    return [*internal, *divergences, wf.Entropy() + 0.5 * wf.PowerEntropy(2) + wf.FDivergence("kl", p)]
+
+
+COUNT = len(energies(1))
+
+
+def cloud(n, d, seed=0, domain=None):
+    rng = np.random.default_rng(seed)
+    return wf.Particles(rng.standard_normal((n, d)), rng.uniform(0.5, 2.0, n), domain)
+
+
+def flow_of(functional, state, engine):
+    flow = make_flow(functional, state)
+    return replace(flow, blobs=tuple(replace(part, engine=engine) for part in flow.blobs))
+
+
+def slope_error(flow, state, seed=1):
+    """Relative error of -Σ wᵢ vᵢ · d against sixth-order differences of the energy along d, the best of some steps."""
+    d = np.random.default_rng(seed).standard_normal(state.positions.shape)
+    exact = -float(np.sum(state.weights[:, None] * flow.rate(0.0, state) * d))
+
+    def at(h):
+        return flow.energy(0.0, state.at(state.positions + h * d))
+
+    steps = (1e-4, 3e-4, 1e-3, 3e-3)
+    slopes = [
+        (45 * (at(h) - at(-h)) - 9 * (at(2 * h) - at(-2 * h)) + (at(3 * h) - at(-3 * h))) / (60 * h) for h in steps
+    ]
+    return min(abs(slope / exact - 1.0) for slope in slopes)
+
+
+@pytest.mark.parametrize("index", range(COUNT))
+@pytest.mark.parametrize("engine", ENGINES)
+def test_velocity_is_minus_the_gradient_of_the_energy(engine, index):
+    for dim in (1, 2):
+        state = cloud(80, dim)
+        flow = flow_of(0.7 * wf.Blob(energies(dim)[index], 0.5) + wf.Potential("x**2/3"), state, engine)
+        assert slope_error(flow, state) < 1e-9
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_gradient_in_three_dimensions_in_boxes_and_with_a_width_per_axis(engine):
+    state = cloud(60, 3)
+    assert slope_error(flow_of(wf.Blob(energies(3)[-1], (0.5, 0.6, 0.7)), state, engine), state) < 1e-9
+    box = wf.Grid([-6.0, -6.0], [6.0, 6.0], 8, ["no-flux", "periodic"])
+    state = cloud(60, 2, domain=box)
+    assert slope_error(flow_of(wf.Blob(wf.PowerEntropy(2), 0.5), state, engine), state) < 1e-9
+
+
+def test_gradient_beyond_three_dimensions():
+    state = cloud(60, 5)
+    assert slope_error(make_flow(wf.Blob(energies(5)[-1], 0.9), state), state) < 1e-9
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_energy_is_that_of_the_mollified_density(engine):
+    """Against the estimator: Σ wᵢ e(q̂(xᵢ)), to the 1e-3 by which the mesh has a kernel of its own."""
+    state, h = cloud(500, 2), 0.4
+    density = wf.estimators.Kernel(h, method="direct")(state.positions, state.weights).density
+    power = float(state.weights @ density) / 1.0
+    flow = flow_of(wf.Blob(wf.PowerEntropy(2), h), state, engine)
+    assert_allclose(flow.energy(0.0, state), power, rtol=2e-3 if engine == "mesh" else 1e-8)
+    flow = flow_of(wf.Blob(wf.Entropy(), h), state, engine)
+    assert_allclose(flow.energy(0.0, state), state.weights @ np.log(density), rtol=2e-3 if engine == "mesh" else 1e-8)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("m", [None, 2.0, 5.0])
+def test_pair_forces_cancel_to_rounding(engine, m):
+    state = cloud(300, 2)
+    F = wf.Blob(wf.Entropy() if m is None else wf.PowerEntropy(m), 0.3)
+    momentum = state.weights[:, None] * flow_of(F, state, engine).rate(0.0, state)
+    assert np.abs(momentum.sum(axis=0)).max() < 1e-14 * np.abs(momentum).sum()
+    # And the frame does not matter.
+    moved = state.at(state.positions + np.array([0.123, -7.7]))
+    assert_allclose(flow_of(F, moved, engine).rate(0.0, moved), flow_of(F, state, engine).rate(0.0, state), atol=1e-9)
+
+
+@pytest.mark.checklist("G3")
+@pytest.mark.parametrize("name", ["entropy", "m=3", "kl", "m=2 + V + W"])
+def test_energy_falls_and_its_loss_is_the_integral_of_the_dissipation(name):
+    F = {
+        "entropy": wf.Blob(wf.Entropy(), 0.4),
+        "m=3": wf.Blob(wf.PowerEntropy(3), 0.4),
+        "kl": wf.Blob(wf.FDivergence("kl", wf.Gaussian([0.5, 0.0], 2.0)), 0.5),
+        "m=2 + V + W": wf.Blob(wf.PowerEntropy(2), 0.4) + wf.Potential("x**2") + wf.Interaction("(x**2 + y**2)/4"),
+    }[name]
+    state = cloud(400, 2)
+    flow = make_flow(F, state)
+    assert flow.facts.balanced
+    assert flow.facts.decays
+    assert_allclose(
+        flow.dissipation(0.0, state), state.weights @ np.sum(flow.rate(0.0, state) ** 2, axis=1), rtol=1e-13
+    )
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    T = 0.01 if name == "kl" else 0.2  # far particles feel kl like nothing else
+    result = wf.run(F, state, t_end=T, tol=1e-7, save=T * (1 + nodes) / 2)
+    energy, loss = result.diagnostics["energy"], result.diagnostics["dissipation"]
+    assert np.all(np.diff(energy) < 0.0)
+    assert_allclose(energy[0] - energy[-1], T / 2 * weights @ loss[1:-1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("stepper", [wf.steppers.ImplicitEuler(), wf.steppers.TRBDF2(), wf.steppers.RKL2()])
+def test_energy_falls_at_every_large_step_of_the_steppers_for_stiff_flows(stepper):
+    """Porous medium with m = 5, at steps at which explicit Euler explodes."""
+    state, dt = wf.Particles(0.4 * cloud(150, 1).positions), 0.3
+    F = wf.Blob(wf.PowerEntropy(5), 0.15) + wf.Potential("x**2")
+    radius = make_flow(F, state).spectral_radius(0.0, state)
+    assert radius * dt > 4.0
+    result = wf.run(F, state, dt=dt, steps=5, stepper=stepper, save="all")
+    assert result.status is Status.COMPLETE
+    assert np.all(np.diff(result.diagnostics["energy"]) < 1e-13)
+
+
+@pytest.mark.parametrize("m", [None, 2.0, 5.0])
+def test_the_estimate_of_the_spectral_radius_is_safe_and_not_wasteful(m):
+    state = cloud(300, 2)
+    flow = make_flow(wf.Blob(wf.Entropy() if m is None else wf.PowerEntropy(m), 0.3), state)
+    v = np.random.default_rng(0).standard_normal(state.positions.shape)
+    for _ in range(60):
+        v = flow.jacobian(0.0, state, v / np.linalg.norm(v))
+    found = np.linalg.norm(v)
+    assert found <= flow.spectral_radius(0.0, state) <= 4.0 * found
+
+
+# Barenblatt ----------------------------------------------------------------------------------------------------------
+
+
+def lattice(m, t, across, dim):
+    """The solution at time t on a lattice: positions, masses of the cells, spacing."""
+    radius = barenblatt_radius(t, m, dim)
+    h = 2.0 * radius / across
+    axis = h * (np.arange(across) - 0.5 * (across - 1))
+    x = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    mass = barenblatt(x, t, m)
+    return wf.Particles(x[mass > 0], mass[mass > 0]), h
+
+
+def distance_to_barenblatt(m, across, dim, t=0.15, end=0.3, power=0.95):
+    """RMS distance of the particles from where the exact flow takes them, a bound on their W2 to that."""
+    start, h = lattice(m, t, across, dim)
+    F = wf.Blob(wf.PowerEntropy(m), h**power)
+    final = wf.run(F, start, t_end=end - t, tol=1e-6, save="ends").final
+    exact = start.positions * barenblatt_radius(end, m, dim) / barenblatt_radius(t, m, dim)
+    return np.sqrt(start.weights @ np.sum((final.positions - exact) ** 2, axis=1)), start.weights, exact
+
+
+@pytest.mark.parametrize(("m", "rate"), [(2.0, 0.9), (5.0, 0.6)])
+def test_porous_medium_converges_to_barenblatt_in_one_dimension(m, rate):
+    """The whole error in W2, on a line, against the density itself; its rate in the spacing h ~ 1/n."""
+    errors = []
+    for across in (50, 100, 200):
+        start, h = lattice(m, 0.15, across, 1)
+        final = wf.run(wf.Blob(wf.PowerEntropy(m), h**0.95), start, t_end=0.15, tol=1e-6, save="ends").final
+        radius = barenblatt_radius(0.3, m)
+        fine = wf.Grid(-1.1 * radius, 1.1 * radius, 20_000)
+        errors.append(wf.wasserstein2(final, wf.Density(fine, lambda x: barenblatt(x, 0.3, m))))
+    observed = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert np.all(observed > rate)
+    assert errors[-1] < 6e-3
+
+
+def test_porous_medium_converges_to_barenblatt_in_the_plane():
+    errors = [distance_to_barenblatt(5.0, across, 2)[0] for across in (20, 40)]
+    assert errors[1] < 5e-3
+    assert np.log2(errors[0] / errors[1]) > 0.7
+
+
+# Refusals and bad input ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (wf.Density(wf.Grid(-1, 1, 9), np.ones(9)), "not a density on a grid; take PowerEntropy"),
+        (wf.Gaussian([0.0], 1.0), "not a Gaussian"),
+        (wf.Point([0.0]), "has no density"),
+    ],
+)
+def test_blobs_are_for_particles(state, message):
+    with pytest.raises(wf.InputError, match=message):
+        wf.energy(wf.Blob(wf.PowerEntropy(2), 0.1), state)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: wf.Blob(wf.Potential("x"), 0.1), "add it outside of Blob"),
+        (lambda: wf.Blob(wf.Entropy() + wf.Interaction("x**2"), 0.1), "add it outside of Blob"),
+        (lambda: wf.Blob(wf.Blob(wf.Entropy(), 0.1), 0.1), "add it outside of Blob"),
+        (lambda: wf.Blob("entropy", 0.1), "takes a functional"),
+        (lambda: wf.Blob(wf.Entropy(), "score"), "bandwidth in numbers"),
+        (lambda: wf.Blob(wf.Entropy(), 0.0), "positive and finite"),
+        (lambda: wf.Blob(wf.Entropy(), np.inf), "positive and finite"),
+        (lambda: wf.Blob(wf.Entropy(), 1e200), "between 1e-100 and 1e"),
+    ],
+)
+def test_what_is_no_blob_is_refused(make, message):
+    with pytest.raises(wf.InputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("functional", "state", "message"),
+    [
+        (wf.Blob(wf.Entropy(), 1e9), wf.Particles([[0.0], [1.0]]), "huge against a cloud of extent 1"),
+        (wf.Blob(wf.Entropy(), 1e-20), wf.Particles([[0.0], [1.0]]), "cannot resolve"),
+        (wf.Blob(wf.Entropy(), (0.1, 0.2)), wf.Particles([[0.0], [1.0]]), "2 axes, the state 1"),
+        (
+            wf.Blob(wf.FDivergence("kl", wf.Gaussian([0.0], 1.0)), 0.1),
+            wf.Particles([[0.0, 1.0]]),
+            "target has dimension",
+        ),
+        (wf.Blob(wf.FDivergence("kl", wf.Uniform([0.0], [1.0])), 0.1), wf.Particles([[0.0]]), "no score to follow"),
+        (wf.Blob(wf.FDivergence("kl", wf.Gibbs("x**2")), 0.1), wf.Particles([[0.0]]), "normalis"),
+    ],
+)
+def test_blobs_that_cannot_serve_a_cloud_are_refused(functional, state, message):
+    with pytest.raises(wf.InputError, match=message):
+        wf.run(functional, state, t_end=0.1)
+
+
+def test_langevin_and_blob_do_not_go_together():
+    with pytest.raises(wf.InputError, match="Langevin form"):
+        wf.run(wf.Blob(wf.Entropy(), 0.3), cloud(9, 1), dt=0.1, steps=2, stepper=wf.steppers.Langevin())
+
+
+def test_one_particle_and_coincident_ones_are_served():
+    one = wf.run(wf.Blob(wf.PowerEntropy(2), 0.3) + wf.Potential("x**2/2"), wf.Particles([[1.0]]), t_end=1.0, tol=1e-8)
+    assert_allclose(one.final.positions, np.exp(-1.0), rtol=1e-6)
+    assert_array_equal(
+        make_flow(wf.Blob(wf.Entropy(), 0.3), wf.Particles([[1.0]])).rate(0.0, wf.Particles([[1.0]])), 0.0
+    )
+    same = wf.Particles(np.ones((5, 2)))
+    assert_array_equal(wf.run(wf.Blob(wf.Entropy(), 0.3), same, t_end=1.0).final.positions, same.positions)
+    pair = wf.run(wf.Blob(wf.Entropy(), 0.3), wf.Particles([[0.0], [0.0], [0.1]]), t_end=0.1).final.positions
+    assert pair[0] == pair[1] < 0.0 < 0.1 < pair[2]
+
+
+def test_particles_without_weight_are_carried():
+    x = np.linspace(-1, 1, 21)[:, None]
+    state = wf.Particles(np.concatenate([x, [[0.5], [4.0]]]), np.append(np.ones(21), [0.0, 0.0]))
+    F = wf.Blob(wf.PowerEntropy(2), 0.2)
+    rate = make_flow(F, state).rate(0.0, state)
+    assert_allclose(rate[:21], make_flow(F, wf.Particles(x)).rate(0.0, wf.Particles(x)), atol=1e-12)
+    assert np.all(np.isfinite(rate))
+    assert rate[21, 0] > 0.0
+    assert np.isfinite(wf.energy(F, state))
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_bits_do_not_depend_on_the_number_of_threads(engine):
+    state = cloud(3000, 2)
+    flow = flow_of(wf.Blob(wf.Entropy(), 0.05), state, engine)
+    found = []
+    for threads in (1, 2):
+        numba.set_num_threads(threads)
+        found.append(flow.rate(0.0, state).tobytes())
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    assert found[0] == found[1]

@@ -1,0 +1,132 @@
+"""Hard input on a grid: rough data at steps from 1e-8 to 1e4, low temperatures, walls, one cell, tolerances."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+import wflow as wf
+from wflow.errors import Status
+from wflow.functionals import DIVERGENCES
+from wflow.steppers import RKL2, TRBDF2, Exponential, ImplicitEuler
+
+BOX = {1: (17,), 2: (9, 6), 3: (5, 4, 3)}
+
+
+def target(dim):
+    return wf.Gibbs(
+        "(x**2 - 1)**2 + x/3" + (" + y**2" if dim > 1 else "") + (" + z**2 + x*z" if dim > 2 else ""), dim=dim
+    )
+
+
+def make(name, dim):
+    if name in DIVERGENCES:
+        return wf.FDivergence(name, target(dim))
+    return {"entropy + V": 0.4 * wf.Entropy() + wf.Potential("x**4 - x"), "m=3": wf.PowerEntropy(3)}[name]
+
+
+@given(
+    name=st.sampled_from((*DIVERGENCES, "entropy + V", "m=3")),
+    dim=st.sampled_from((1, 2, 3)),
+    boundary=st.sampled_from(("no-flux", "periodic")),
+    stepper=st.sampled_from((ImplicitEuler(), TRBDF2())),
+    power=st.integers(-8, 4),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+def test_rough_data_at_any_step(name, dim, boundary, stepper, power, seed):
+    grid = wf.Grid([-1.5] * dim, [1.5] * dim, BOX[dim], boundary)
+    rng = np.random.default_rng(seed)
+    state = wf.Density(grid, 10.0 ** rng.uniform(-4, 2, grid.cells))
+    result = wf.run(make(name, dim), state, dt=10.0**power, steps=3, stepper=stepper, save="all")
+    assert result.status is Status.COMPLETE
+    assert_allclose(result.diagnostics["mass"], 1.0, rtol=0, atol=1e-13)
+    assert result.diagnostics["minimum"].min() >= 0.0
+    energy = result.diagnostics["energy"]
+    assert np.all(np.diff(energy) <= 2e-13 * (1.0 + np.abs(energy[:-1])))
+
+
+@pytest.mark.parametrize("temperature", [1e-1, 1e-2, 1e-3])
+def test_low_temperature_keeps_the_well(temperature):
+    """Weights range over e^(-9000): from one well the density stays there and takes its Gibbs form."""
+    grid = wf.Grid(-2.0, 2.0, 400)
+    F = temperature * wf.Entropy() + wf.Potential("(x**2 - 1)**2")
+    start = wf.Density(grid, wf.Gaussian([0.8], 0.05**2))
+    result = wf.run(F, start, t_end=5.0, tol=1e-3, save="ends")
+    assert result.status is Status.COMPLETE
+    assert_allclose(result.final.mass, 1.0, atol=1e-13)
+    p = np.exp(-((grid.centers[0] ** 2 - 1.0) ** 2) / temperature) * (grid.centers[0] > 0)
+    local = wf.Density(grid, p)
+    assert np.abs(result.final.values - local.values).sum() * grid.volume < (0.02 if temperature == 0.1 else 1e-3)
+
+
+def test_a_start_beyond_the_range_of_float64_is_refused():
+    F = 1e-3 * wf.Entropy() + wf.Potential("(x**2 - 1)**2")
+    with pytest.raises(wf.InputError, match="beyond the range"):
+        wf.run(F, wf.Density(wf.Grid(-2.0, 2.0, 100), wf.Gaussian([-1.9], 1e-3)), t_end=1.0)
+
+
+@pytest.mark.parametrize("stepper", [ImplicitEuler(), TRBDF2(), RKL2(), Exponential()])
+def test_cells_without_target_are_walls(stepper):
+    """p vanishes on two strips: mass stays in its own component, and each relaxes to p within it."""
+    grid = wf.Grid([-2.0, -1.0], [2.0, 1.0], (40, 10))
+    x = grid.points()[:, 0]
+    p = wf.Uniform([-1.0, -1.0], [1.0, 1.0])
+    inside = np.abs(x) < 1.0
+    start = wf.Density(grid, inside * (1.0 + 0.9 * np.sin(3.0 * x)))
+    dt = {"dt": 0.5} if isinstance(stepper, ImplicitEuler) else {}
+    result = wf.run(wf.FDivergence("reverse-kl", p), start, t_end=20.0, stepper=stepper, save="ends", **dt)
+    assert result.status is Status.COMPLETE
+    assert np.all(result.final.values.ravel()[~inside] == 0.0)
+    assert_allclose(result.final.values.ravel()[inside], 0.25, rtol=1e-3)
+    outside = wf.Density(grid, np.ones(grid.cells))
+    with pytest.raises(wf.InputError, match="target is zero"):
+        wf.run(wf.FDivergence("reverse-kl", p), outside, t_end=1.0)
+
+
+def test_component_masses_are_conserved_over_a_wall():
+    """Checklist G23: a disconnected target keeps what each part began with, so q does not reach p."""
+    grid = wf.Grid(-2.0, 2.0, 80)
+    x = grid.centers[0]
+    gap = wf.Gibbs(lambda z: np.where(np.abs(z[:, 0]) < 0.5, np.inf, 0.0), dim=1)
+    start = wf.Density(grid, np.where(x < -0.5, 3.0, np.where(x > 0.5, 1.0, 0.0)) * (1 + 0.5 * np.cos(3 * x)))
+    left = start.values[x < 0].sum() * grid.volume
+    result = wf.run(wf.FDivergence("kl", gap), start, t_end=50.0, tol=1e-4, save="ends")
+    assert result.status is Status.COMPLETE
+    assert_allclose(result.final.values[x < 0].sum() * grid.volume, left, rtol=1e-5)  # what the inner solver's tolerance allows
+    assert_allclose(result.final.values[x < -0.5], left / 1.5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("cells", [1, (1, 1), (1, 5), (5, 1, 2)])
+@pytest.mark.parametrize("boundary", ["no-flux", "periodic"])
+def test_one_cell(cells, boundary):
+    dim = np.size(cells)
+    grid = wf.Grid([0.0] * dim, [1.0] * dim, cells, boundary)
+    start = wf.Density(grid, np.random.default_rng(0).random(grid.cells) + 0.1)
+    result = wf.run(wf.Entropy(), start, t_end=10.0, save="ends")
+    assert result.status is Status.COMPLETE
+    assert_allclose(result.final.values, 1.0, rtol=1e-2)
+
+
+@pytest.mark.parametrize("tol", [1e-2, 1e-4, 1e-6])
+def test_the_error_follows_the_tolerance(tol):
+    """From a nearly singular start, a spike narrower than a cell."""
+    grid = wf.Grid(-2.0, 2.0, 24)
+    F = 0.5 * wf.Entropy() + wf.Potential("x**2")
+    start = wf.Density(grid, wf.Gaussian([0.5], 0.05**2))
+    exact = wf.run(F, start, t_end=0.05, tol=1e-12, stepper=Exponential(), save="ends").final.values
+    result = wf.run(F, start, t_end=0.05, tol=tol, save="ends")
+    assert result.status is Status.COMPLETE
+    assert np.abs(result.final.values - exact).sum() * grid.volume <= 0.05 * tol
+
+
+def test_a_tolerance_at_rounding_still_steps():
+    """tol = 1e-10 with steps near 1e-6 asks for errors of 1e-16 of the mass: rounding is allowed for."""
+    grid = wf.Grid(-2.0, 2.0, 24)
+    start = wf.Density(grid, wf.Gaussian([0.5], 0.05**2))
+    with pytest.warns(wf.RunWarning, match="max_steps"):
+        result = wf.run(wf.Entropy(), start, t_end=0.05, tol=1e-10, max_steps=200)
+    assert result.status is Status.MAX_STEPS
+    assert len(result.steps["time"]) == 200
+    assert result.steps["rejections"].sum() < 20
