@@ -4,9 +4,11 @@ Particles are independent, so a mean over n of them has a standard error that is
 them, and a wrong one must lie outside of them by far.
 """
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
-from numpy.polynomial import chebyshev
 from scipy import stats
 
 import wflow as wf
@@ -21,7 +23,11 @@ NAMES = {"leimkuhler-matthews": Langevin(), "euler-maruyama": EULER, "underdampe
 
 def ended(stepper, V, h, steps, n=60_000, temperature=1.0, domain=None, start=None):
     """Positions (n, d) after some steps of size h, from a standard normal, a point or given positions."""
-    x = np.random.default_rng(1).normal(size=(n, 1)) if start is None else np.broadcast_to(start, (n, np.shape(start)[-1]))
+    x = (
+        np.random.default_rng(1).normal(size=(n, 1))
+        if start is None
+        else np.broadcast_to(start, (n, np.shape(start)[-1]))
+    )
     F = temperature * wf.Entropy() + wf.Potential(V) if isinstance(V, str) else V
     state = wf.Particles(x, domain=domain)
     flow, memory = make_flow(F, state), {}
@@ -68,8 +74,12 @@ def test_mala_is_exact_and_a_wrong_target_is_rejected(temperature):
     n, far = 100_000, {}
     right, wrong = QUARTIC, "x**4/4 - x**2/5 + x/5"
     start = drawn(right, n, temperature)
-    for name, stepper, V, h in (("mala", MALA(0), right, 0.7), ("wrong", MALA(0), wrong, 0.7), ("plain", EULER, right, 0.1)):
-        x, memory = ended(stepper, V, h, 60, n, temperature, start=start)
+    for name, stepper, V, h in (
+        ("mala", MALA(0), right, 0.7),
+        ("wrong", MALA(0), wrong, 0.7),
+        ("plain", EULER, right, 0.1),
+    ):
+        x, _ = ended(stepper, V, h, 60, n, temperature, start=start)
         far[name] = [abs(scores(x[:, 0] ** p, moment(right, p, temperature))) for p in (1, 2, 3, 4)]
     assert max(far["mala"]) < 4
     assert max(far["wrong"]) > 6
@@ -100,56 +110,12 @@ def test_a_wrong_metropolis_step_would_be_seen():
     assert abs(scores(state.positions[:, 0] ** 2, moment(QUARTIC, 2))) > 6
 
 
-class Given:
-    """Noise handed in: this step's and the next one's, (n, 1) each."""
-
-    def __init__(self, *tables):
-        self.tables = tables
-
-    def normals(self, shape, ahead=0):
-        return self.tables[ahead].copy()
-
-    def fill(self, low, out, ahead=0):
-        out[:] = self.tables[ahead][low : low + len(out)]
-
-
-def basis(places, nodes, edge):
-    """The polynomials that are one at a Chebyshev node of [-edge, edge] and zero at the others: (..., nodes)."""
-    degree = len(nodes) - 1
-    inverse = np.linalg.inv(chebyshev.chebvander(nodes / edge, degree))
-    return chebyshev.chebvander(places.clip(-edge, edge) / edge, degree) @ inverse
-
-
-def stationary(stepper, V, h, time=20.0):
-    """E x² under the invariant law of a scheme, without sampling: a step from every node of a lattice, under every
-    node of a Gauss–Hermite rule, makes the matrix P of the chain, and Pⁿ f tends to the mean of f.
-
-    The lattice has x and what the scheme remembers: its noise, or its velocity. Good to six digits.
-    """
-    edge, edge_v = 3.2, 6.0
-    xi, weights = np.polynomial.hermite_e.hermegauss(16)
-    weights, lattice = weights / weights.sum(), edge * chebyshev.chebpts2(48)
-    underdamped = isinstance(stepper, UnderdampedLangevin)
-    second = edge_v * chebyshev.chebpts2(28) if underdamped else xi if stepper == Langevin() else np.zeros(1)
-    shape = (len(lattice), len(second), len(xi))
-    x, u, noise = (a.reshape(-1, 1) for a in np.meshgrid(lattice, second, xi, indexing="ij"))
-    state, memory = wf.Particles(x), {"velocity": u} if underdamped else {"noise": u}
-    flow = make_flow(wf.Entropy() + wf.Potential(V), state)
-    taken = stepper.step(flow, 0.0, state, h, memory, Given(noise, noise))
-    B = basis(taken.state.positions.reshape(shape), lattice, edge)
-    if underdamped:
-        P = np.einsum("ijnk,ijnl,n->ijkl", B, basis(taken.memory["velocity"].reshape(shape), second, edge_v), weights)
-    elif stepper == Langevin():
-        P = np.einsum("ijnk,n->ijkn", B, weights)
-    else:
-        P = np.einsum("ijnk,n->ijk", B, weights)
-    P = P.reshape(shape[0] * shape[1], -1)
-    value = np.repeat(lattice**2, shape[1])
-    for _ in range(round(time / h)):
-        value = P @ value
-    middle = value.reshape(shape[:2])[np.abs(lattice) < 1.0]
-    assert np.ptp(middle) < 1e-6
-    return float(middle.mean())
+@pytest.fixture(scope="module")
+def experiment():
+    """experiments/langevin.py, which knows the invariant laws of the schemes without sampling."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).resolve().parent.parent / "experiments")
+        yield importlib.import_module("langevin")
 
 
 @pytest.mark.parametrize(
@@ -160,21 +126,20 @@ def stationary(stepper, V, h, time=20.0):
         ("underdamped", 2, (0.2, 0.1)),
     ],
 )
-def test_the_bias_on_a_quartic_has_its_order(name, declared, sizes):
+def test_the_bias_on_a_quartic_has_its_order(experiment, name, declared, sizes):
     V = "x**4/4"
-    biases = [stationary(NAMES[name], V, h) - moment(V, 2) for h in sizes]
+    biases = [experiment.law_of(NAMES[name], V, h) - moment(V, 2) for h in sizes]
     slope = np.polyfit(np.log(sizes), np.log(np.abs(biases)), 1)[0]
-    print(name, biases, slope)
     assert abs(slope - declared) < 0.1
 
 
-def test_a_run_has_the_bias_of_the_invariant_law():
-    """Sampled, against the law without sampling: Leimkuhler–Matthews at h = 0.2 is nine standard errors from the truth."""
+def test_a_run_has_the_bias_of_the_invariant_law(experiment):
+    """Sampled, against the law without sampling."""
     V = "x**4/4"
     x, _ = ended(Langevin(), V, 0.15, 60, n=1_000_000, start=drawn(V, 1_000_000))
-    assert abs(scores(x[:, 0] ** 2, stationary(Langevin(), V, 0.15))) < 4
+    assert abs(scores(x[:, 0] ** 2, experiment.law_of(Langevin(), V, 0.15))) < 4
     x, _ = ended(EULER, V, 0.1, 60, n=200_000, start=drawn(V, 200_000))
-    assert abs(scores(x[:, 0] ** 2, stationary(EULER, V, 0.1))) < 4
+    assert abs(scores(x[:, 0] ** 2, experiment.law_of(EULER, V, 0.1))) < 4
     assert abs(scores(x[:, 0] ** 2, moment(V, 2))) > 6
 
 
@@ -190,7 +155,9 @@ def test_underdamped_law_of_velocity_and_position(gamma):
     assert abs(scores(v[:, 0] ** 2, T)) > 8
 
 
-@pytest.mark.parametrize("stepper", [Langevin(), EULER, MALA(warmup=10), UnderdampedLangevin()], ids=lambda s: repr(s)[:9])
+@pytest.mark.parametrize(
+    "stepper", [Langevin(), EULER, MALA(warmup=10), UnderdampedLangevin()], ids=lambda s: repr(s)[:9]
+)
 def test_reflecting_walls_keep_the_uniform_law(stepper):
     """Steps of a third of the box: whatever is wrong at the walls is in the whole box."""
     box = wf.Grid([-1.0, 0.0], [1.0, 0.7], 4)
@@ -239,3 +206,13 @@ def test_annealing_ends_at_the_last_temperature():
     assert abs(scores(x[:, 0] ** 2, 1.05 * 0.25 / 4)) > 6
     x, _ = ended(MALA(temperature="0.25"), "2*x**2", 0.1, 150, n=100_000)
     assert abs(scores(x[:, 0] ** 2, 0.25 / 4)) < 4
+
+
+def test_the_experiment_gives_its_table(experiment, tmp_path):
+    found = experiment.main(particles=4000, time=12.0, out=tmp_path, table=tmp_path / "bias.csv")
+    for name, value in found["orders"].items():
+        assert abs(value - experiment.ORDERS[name]) < 0.15
+    for row in found["rows"]:
+        assert abs(row["error"] - row["law"]) < 5 * row["noise"]
+    assert (tmp_path / "bias.png").stat().st_size > 10_000
+    assert len((tmp_path / "bias.csv").read_text().splitlines()) == 28

@@ -17,6 +17,7 @@ _HOMES = {
     "states": ("Density", "Particles", "Point"),
     "flows": ("energy",),
     "comparison": ("compare",),
+    "orders": ("convergence",),
     "distances": ("wasserstein2",),
     "spectra": ("committor", "equilibrium", "first_passage_time", "spectrum"),
     "results": ("Result", "load"),
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .functionals import Blob, Entropy, FDivergence, Interaction, InternalEnergy, Potential, PowerEntropy
     from .grid import Grid
     from .loop import iterate, run
+    from .orders import convergence
     from .results import Result, load
     from .spectra import committor, equilibrium, first_passage_time, spectrum
     from .states import Density, Particles, Point

@@ -127,7 +127,9 @@ class Result:
             and all(_same(row(a), row(b)) for a, b in zip(self.states, other.states, strict=True))
             and _same(_static(self), _static(other))
             and self.extras.keys() == other.extras.keys()
-            and all(_same(dict(enumerate(rows)), dict(enumerate(other.extras[name]))) for name, rows in self.extras.items())
+            and all(
+                _same(dict(enumerate(rows)), dict(enumerate(other.extras[name]))) for name, rows in self.extras.items()
+            )
             and (self.status, self.info) == (other.status, other.info)
         )
 

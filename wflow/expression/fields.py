@@ -59,13 +59,14 @@ class Compiled:
 
     `value(x, t)` and `gradient(x, t, out)` serve one particle, `values(positions, t, out)` and
     `gradients(positions, t, out)` are serial loops that release the interpreter lock: pass slices to share
-    them out.
+    them out. `multiples(positions, t, factor, out)` gives factor times the gradients in the same pass.
     """
 
     value: Callable
     gradient: Callable
     values: Callable
     gradients: Callable
+    multiples: Callable
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Expression:
     def compiled(self) -> Compiled:
         """Numba functions for use in other Numba code."""
         module = _first_compiled(self.text)
-        return Compiled(module.value_row, module.gradient_row, module.values, module.gradients)
+        return Compiled(module.value_row, module.gradient_row, module.values, module.gradients, module.multiples)
 
     def _checked(self, x: np.ndarray) -> np.ndarray:
         x = np.ascontiguousarray(x, dtype=np.float64)
@@ -252,5 +253,15 @@ def _loops(axes: Sequence[int]) -> str:
         "            out[i, k] = 0.0",
         *([f"        {slopes}= gradient({table}t)"] if axes else []),
         *(f"        out[i, {axis}] = g{axis}" for axis in axes),
+        "",
+        "",
+        "@kernel",
+        "def multiples(positions, t, factor, out):",
+        "    d = out.shape[1]",
+        "    for i in range(positions.shape[0]):",
+        f"        for k in {rest}:",
+        "            out[i, k] = 0.0",
+        *([f"        {slopes}= gradient({table}t)"] if axes else []),
+        *(f"        out[i, {axis}] = factor * g{axis}" for axis in axes),
     ]
     return "\n".join(lines) + "\n"

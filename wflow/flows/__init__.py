@@ -72,6 +72,10 @@ def make_flow(
         raise InputError("a Point has no density: this energy is infinite on a Dirac; take Particles or a Density")
     if terms.interactions:
         raise InputError("a single Point does not interact with itself; take Particles")
+    if extra is not None and not chosen.flat:
+        raise InputError(
+            f"a drift is a velocity of x, which {type(chosen).__name__} does not add to its own directions"
+        )
     return PointFlow(terms.potential, chosen, extra, rtol)
 
 

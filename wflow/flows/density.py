@@ -103,7 +103,7 @@ class DensityFlow:
         return directional(lambda y: self._rate(time, grid, y), q, self._rate(time, grid, q), direction)
 
     def _inner(self, scale: float) -> float:
-        return max(1e-13, min(1e-6, self.rtol * scale))
+        return max(1e-14, min(1e-6, self.rtol * scale))
 
     def resolvent(self, time: float, guess: Density, base: Array, scale: float) -> Solve:
         if self.diffusion is None or self.extra is not None or not self.diffusion.frozen:

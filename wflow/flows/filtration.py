@@ -45,7 +45,7 @@ def linear_step(weights: Weights, factor: float, base: Array, scale: float, star
     """Φ = factor · u: one linear system."""
     p = weights.cells
     guess = np.divide(start, p, out=np.zeros_like(p), where=p > 0.0)
-    answer = solve(operator(weights, p, scale * factor), base, guess, rtol=rtol)
+    answer = solve(operator(weights, p, scale * factor), base, guess, rtol=max(rtol, 1e-13))
     return Filtered(conserved(weights, answer.w * p, base, rtol), 1, answer.iterations, answer.converged)
 
 

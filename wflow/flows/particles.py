@@ -53,6 +53,7 @@ class ParticleFlow:
         noisy = not self.terms.densities or self.terms.logarithmic
         return Facts(
             decays=pure and not self.terms.potential.timed and self.box is None,
+            stiff=bool(self.blobs) and self._only_blobs,
             metered=pure and not self.terms.interactions and not self.blobs,
             balanced=pure and self.box is None and not self.terms.potential.timed,
             noisy=noisy and not self.blobs and not stein,

@@ -32,6 +32,7 @@ class PointFlow:
             decays=flat and not self.potential.timed,
             balanced=self.extra is None and not self.potential.timed,
             noisy=flat,
+            flat=self.metric.flat,
         )
 
     @property
@@ -45,7 +46,10 @@ class PointFlow:
         if not self.facts.balanced:
             return np.nan
         covector = self.potential.gradient(state.x[None], time)[0]
-        return -float(covector @ self._descent(time, state))
+        try:
+            return -float(covector @ self.metric.velocity(state, self._descent(time, state)))
+        except (InputError, np.linalg.LinAlgError):
+            return np.nan  # the metric is not defined here: the next step says so
 
     def _descent(self, time: float, state: Point) -> Array:
         x = state.x[None]

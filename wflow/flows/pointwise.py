@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wflow.arrays import Array
-from wflow.expression import Components, Expression
+from wflow.expression import Compiled, Components, Expression
 from wflow.flows.terms import Terms
 from wflow.targets import Gibbs
 
@@ -16,13 +16,23 @@ Share = Callable[[Array, Array], None]
 
 @dataclass(frozen=True)
 class Piece:
-    """One gradient ∇V or, with `axis`, one component b: its loop, and its part factor · (∇V / divisor) of the
-    drift."""
+    """A part of the drift: factor · (∇V / divisor), or with `axis` one component b."""
 
-    loop: Callable[..., None]
+    compiled: Compiled
     factor: float
     divisor: float = 1.0
     axis: int | None = None
+
+    def fill(self, x: Array, time: float, out: Array) -> None:
+        """The part at positions (m, d), into out (m, d); a component into out (m,)."""
+        if self.axis is not None:
+            self.compiled.values(x, time, out)
+        elif self.divisor == 1.0:
+            self.compiled.multiples(x, time, self.factor, out)
+        else:
+            self.compiled.gradients(x, time, out)
+            out /= self.divisor
+            out *= self.factor
 
 
 def pieces(terms: Terms, extra: Any) -> tuple[Piece, ...] | None:
@@ -33,17 +43,17 @@ def pieces(terms: Terms, extra: Any) -> tuple[Piece, ...] | None:
     for weight, field in terms.potential.parts:
         if not isinstance(field, Expression):
             return None
-        found.append(Piece(field.compiled().gradients, -weight))
+        found.append(Piece(field.compiled(), -weight))
     if extra is not None:
         if not (isinstance(extra, Components) and all(isinstance(f, Expression) for f in extra.fields)):
             return None
-        found += [Piece(f.compiled().values, 1.0, axis=axis) for axis, f in enumerate(extra.fields)]  # type: ignore
+        found += [Piece(f.compiled(), 1.0, axis=axis) for axis, f in enumerate(extra.fields)]  # type: ignore
     for weight, term in terms.densities:
         if term.target is None:
             continue
         if not (isinstance(term.target, Gibbs) and isinstance(term.target.field, Expression)):
             return None
-        found.append(Piece(term.target.field.compiled().gradients, -weight, term.target.temperature))
+        found.append(Piece(term.target.field.compiled(), -weight, term.target.temperature))
     return tuple(found)
 
 
@@ -53,25 +63,16 @@ def pointwise(parts: tuple[Piece, ...], time: float) -> Share:
     def share(x: Array, out: Array) -> None:
         if not parts or parts[0].axis is not None:
             out[:] = 0.0
-        scratch: Array | None = None
         for number, part in enumerate(parts):
             if part.axis is not None:
                 column = np.empty(len(x))
-                part.loop(x, time, column)
+                part.fill(x, time, column)
                 out[:, part.axis] += column
             elif number == 0:
-                part.loop(x, time, out)
-                _scale(out, part)
+                part.fill(x, time, out)
             else:
-                scratch = np.empty_like(x) if scratch is None else scratch
-                part.loop(x, time, scratch)
-                _scale(scratch, part)
-                out += scratch
+                more = np.empty_like(out)
+                part.fill(x, time, more)
+                out += more
 
     return share
-
-
-def _scale(slope: Array, part: Piece) -> None:
-    if part.divisor != 1.0:
-        slope /= part.divisor
-    slope *= part.factor

@@ -21,6 +21,7 @@ class Facts:
     `metered`: the energy is cheap enough for every step. `balanced`: dF/dt = -dissipation holds. `noisy`: there is a
     Langevin form. `linear`: the rate is a fixed linear map. `fused`: stages of `recurrence`
     cost no more than a pass over the cells. `timed`: a cloud's potential or drift depends on the time.
+    `flat`: rates are of the coordinates; else they live in the metric's own, and only `move` may add them.
     """
 
     per_time: bool = False
@@ -34,6 +35,7 @@ class Facts:
     linear: bool = False
     fused: bool = False
     timed: bool = False
+    flat: bool = True
 
 
 @dataclass(frozen=True)

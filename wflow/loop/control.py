@@ -1,6 +1,6 @@
 """The size of the next step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,29 @@ ERROR_ORDER = 3  # of both embedded pairs, Bogacki–Shampine and TR-BDF2: error
 class Controller:
     """Step sizes from errors; `last` is the error ratio of the last accepted step, nan at first.
 
-    `rounding` is the error that rounding alone may make, which no step size undercuts.
+    `rounding` is the error that rounding alone may make, which no step size undercuts. `reserve` is a tenth of what the
+    whole run may err, kept for singular steps: out of a vacuum under a steep Φ the error of a step falls more slowly
+    than its length, so that no step meets an error per unit of time. Such a step may spend half of what is left.
     """
 
     tol: float
     per_time: bool
     rounding: float = 0.0
     last: float = float("nan")
+    reserve: float = 0.0
+    singular: bool = False
 
-    def ratio(self, error: float, dt: float) -> float:
+    def allowed(self, dt: float) -> float:
+        """The error of a regular step."""
+        return (self.tol * dt if self.per_time else self.tol) + self.rounding
+
+    def ratio(self, error: float, dt: float, singular: bool) -> float:
         """Error over what is allowed: a step is accepted up to 1."""
-        return error / ((self.tol * dt if self.per_time else self.tol) + self.rounding)
+        return error / (self.allowed(dt) + (0.5 * self.reserve if singular else 0.0))
 
-    def accepted(self, ratio: float, dt: float) -> "tuple[Controller, float]":
+    def accepted(self, ratio: float, dt: float, error: float) -> "tuple[Controller, float]":
         """The controller and the step after an accepted one."""
+        excess = max(0.0, error - self.allowed(dt))
         order = ERROR_ORDER - self.per_time
         ratio = max(ratio, 1e-10)
         factor = SAFETY * ratio ** (-INTEGRAL / order)
@@ -39,7 +48,8 @@ class Controller:
             factor *= self.last ** (PROPORTIONAL / order)
         else:
             factor = SAFETY * ratio ** (-1.0 / order)
-        return Controller(self.tol, self.per_time, self.rounding, ratio), dt * float(np.clip(factor, SHRINK, GROW))
+        after = replace(self, last=ratio, reserve=self.reserve - excess, singular=excess > 0.0)
+        return after, dt * float(np.clip(factor, SHRINK, GROW))
 
     def rejected(self, ratio: float, dt: float) -> float:
         """The step after a rejected one; `ratio` is nan where the step failed altogether."""

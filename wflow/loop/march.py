@@ -70,8 +70,11 @@ def march(plan: Plan, memory: Memory) -> Iterator[Moment]:
 
 def _march(plan: Plan, dt: float, memory: Memory) -> Iterator[Moment]:
     time, state, done = 0.0, plan.state, 0
-    rounding = 1e-14 * plan.flow.error(state, state.coordinates)
-    controller = Controller(plan.tol, plan.flow.facts.per_time, rounding)
+    # Twice what inner solvers leave at their tightest, one for the step and one for its estimate.
+    rounding = 2e-14 * plan.flow.error(state, state.coordinates)
+    per_time = plan.flow.facts.per_time
+    reserve = 0.1 * plan.tol * plan.t_end if per_time else 0.0
+    controller = Controller(plan.tol, per_time, rounding, reserve=reserve)
     pending = [] if plan.frames is None else [float(t) for t in plan.frames]
     ledger = open_ledger(plan)
     while True:
@@ -171,9 +174,11 @@ def _adaptive_step(
         if size < 1e-15 * plan.t_end or time + size == time:
             return Attempt(Step(state), time, controller, dt, rejections, Status.STEP_UNDERFLOW)
         step = _try(plan, time, state, size, memory, noise)
-        ratio = controller.ratio(step.error, size) if step.status is Status.RUNNING else np.nan
+        # A second-order step asks for a few smaller ones at most; one that still fails stands at a singularity.
+        singular = controller.singular or rejections >= 3 or step.counts.get("fallbacks", 0.0) > 0.0
+        ratio = controller.ratio(step.error, size, singular) if step.status is Status.RUNNING else np.nan
         if ratio <= 1.0:
-            after, following = controller.accepted(ratio, size)
+            after, following = controller.accepted(ratio, size, step.error)
             following = plan.t_end if plan.stepper.order == np.inf else following
             # A step cut short to land on a frame says little about the next one.
             following = max(following, wanted) if lands and rejections == 0 and wanted > size else following

@@ -4,6 +4,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -75,7 +76,7 @@ class Recorder:
         diagnostics = {name: np.array([frame[name] for frame in self.frames]) for name in names}
         steps = {name: np.array([step[name] for step in self.steps]) for name in step_names(self.plan)}
         times = np.array(self.times)
-        extras = {name: tuple(rows) for name, rows in self.extras.items()}
+        extras: dict[str, Sequence[Array]] = {name: tuple(rows) for name, rows in self.extras.items()}
         return Result(times, tuple(self.states), diagnostics, steps, status, self.info, self.target, extras=extras)
 
     def abandon(self) -> None:

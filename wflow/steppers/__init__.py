@@ -4,24 +4,31 @@ from wflow.steppers.explicit import SSPRK3, BogackiShampine, ExplicitEuler, Heun
 from wflow.steppers.exponential import Exponential
 from wflow.steppers.implicit import TRBDF2, ImplicitEuler
 from wflow.steppers.langevin import Langevin
+from wflow.steppers.line_search import LineSearch, NormalizedGradient
 from wflow.steppers.mala import MALA
+from wflow.steppers.optimizers import AdaGrad, Adam, Momentum, Nesterov, RMSProp
 from wflow.steppers.protocol import Framed, Memory, Noise, Step, Stepper
 from wflow.steppers.stabilised import RKL2
 from wflow.steppers.underdamped import UnderdampedLangevin
 
 SAMPLERS = (Langevin, MALA, UnderdampedLangevin)
+OPTIMIZERS = (Momentum, Nesterov, Adam, AdaGrad, RMSProp, LineSearch, NormalizedGradient)
 STEPPERS = (
     *(ExplicitEuler, Heun, SSPRK3, BogackiShampine, RKL2, ImplicitEuler, TRBDF2, Exponential),
     *SAMPLERS,
+    *OPTIMIZERS,
 )
 
 __all__ = [
     "MALA",
+    "OPTIMIZERS",
     "RKL2",
     "SAMPLERS",
     "SSPRK3",
     "STEPPERS",
     "TRBDF2",
+    "AdaGrad",
+    "Adam",
     "BogackiShampine",
     "ExplicitEuler",
     "Exponential",
@@ -29,8 +36,13 @@ __all__ = [
     "Heun",
     "ImplicitEuler",
     "Langevin",
+    "LineSearch",
     "Memory",
+    "Momentum",
+    "Nesterov",
     "Noise",
+    "NormalizedGradient",
+    "RMSProp",
     "Step",
     "Stepper",
     "UnderdampedLangevin",

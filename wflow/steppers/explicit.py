@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wflow.arrays import Array
-from wflow.errors import Status
+from wflow.errors import InputError, Status
 from wflow.flows import Flow
 from wflow.steppers.protocol import Memory, Noise, Step
 
@@ -63,6 +63,15 @@ def judge(flow: Flow, state: Any) -> Status:
     if not (np.isfinite(low) and np.isfinite(coordinates.max())):
         return Status.NOT_FINITE
     return Status.NEGATIVE if low < 0.0 and not flow.facts.signed else Status.RUNNING
+
+
+def check_flat(stepper: Any, flow: Flow) -> None:
+    """Refuse a metric that does not move by adding to the coordinates."""
+    if not flow.facts.flat:
+        raise InputError(
+            f"{type(stepper).__name__} adds to the coordinates, and {flow.name} moves in its own; take an explicit "
+            "stepper: ExplicitEuler, Heun, SSPRK3 or BogackiShampine"
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import Status
 from wflow.flows import Flow
-from wflow.steppers.explicit import judge
+from wflow.steppers.explicit import check_flat, judge
 from wflow.steppers.protocol import Memory, Noise, Step
 
 
@@ -35,7 +35,7 @@ class ImplicitEuler:
     counters: ClassVar[tuple[str, ...]] = ("newton", "linear")
 
     def check(self, flow: Flow, state: Any) -> None:
-        return
+        check_flat(self, flow)
 
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
         return implicit_euler(flow, time, state, dt)
@@ -60,7 +60,7 @@ class TRBDF2:
     counters: ClassVar[tuple[str, ...]] = ("newton", "linear", "fallbacks")
 
     def check(self, flow: Flow, state: Any) -> None:
-        return
+        check_flat(self, flow)
 
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
         before = _energy_before(flow, time, state, memory)

@@ -16,8 +16,8 @@ from wflow.steppers.stochastic import Schedule, check_cloud, check_schedule, hea
 
 # Best acceptance of the algorithm in many dimensions: Roberts and Rosenthal, J. R. Statist. Soc. B 60 (1998) 255.
 ACCEPTANCE = 0.574
-# Robbins–Monro gains FIRST k^-POWER: a hundred of them move the step by up to five orders of magnitude, and the last are
-# small enough to average the noise of a single particle's acceptance.
+# Robbins–Monro gains FIRST k^-POWER: a hundred of them move the step by up to five orders of magnitude, and the last
+# are small enough to average the noise of a single particle's acceptance.
 FIRST, POWER = 2.0, 0.6
 
 
@@ -32,7 +32,9 @@ class MALA:
 
     `temperature` multiplies T, as in `Langevin`; the law is then p^(1/temperature). Per step: `acceptance`, the mean
     probability of acceptance, and `proposal_dt`, the h used. At walls proposals are folded back, which is exact.
-    Needs an invariant density: an entropy or reverse KL with potentials, without interactions or drift.
+    Needs an invariant density: an entropy or reverse KL with potentials, without interactions or drift. Where V grows
+    faster than a quadratic, particles far out refuse nearly all long steps (Roberts and Tweedie, theorem 4.2): start
+    the cloud where the mass is.
     """
 
     warmup: int = 100
@@ -66,7 +68,7 @@ class MALA:
             carried = xi[rows].copy()  # walls mirror it, and the way back needs the noise as it was
             kernels.euler_maruyama(x[rows], known["drift"][rows], dt, scale, carried, *edges, place[rows])
 
-        share_out(propose, len(x))
+        share_out(lambda _: propose, len(x))
         there = _proposed(flow, time, state, place)
         uniforms, chance = noise.uniforms(len(x)), np.empty(len(x))
         beta = flow.temperature() / heated
@@ -77,7 +79,7 @@ class MALA:
             ahead = (place[rows], there["drift"][rows], there["log_density"][rows], uniforms[rows])
             kernels.metropolis(*here, *ahead, *edges, chance[rows])
 
-        share_out(decide, len(x))
+        share_out(lambda _: decide, len(x))
         mean = float(chance.mean())
         gain = FIRST * (done + 1.0) ** -POWER if done < self.warmup else 0.0
         tuned = {"log_dt": np.array(np.log(dt) + gain * (mean - ACCEPTANCE)), "steps": np.array(float(done + 1))}

@@ -72,16 +72,17 @@ def walls(state: Particles) -> Walls:
     return Walls(np.array(domain.lower), domain.upper - domain.lower, kind)
 
 
-def drift_by_shares(flow: Flow, time: float, state: Particles) -> Callable[[int, int], Array]:
-    """`drift(low, high)`: the rows of the drift, worked out share by share where the flow can, else all at once."""
+def drift_by_shares(flow: Flow, time: float, state: Particles) -> Callable[[int, int, Array], Array]:
+    """`drift(low, high, room)`: the rows of the drift, worked out share by share in `room` where the flow can, else all
+    at once."""
     loop = flow.drift_loop(time) if len(state) >= COMPILE_FROM else None
     if loop is None:
         whole = np.ascontiguousarray(flow.drift(time, state))
-        return lambda low, high: whole[low:high]
+        return lambda low, high, room: whole[low:high]
     x = np.ascontiguousarray(state.coordinates)
 
-    def drift(low: int, high: int) -> Array:
-        out = np.empty((high - low, x.shape[1]))
+    def drift(low: int, high: int, room: Array) -> Array:
+        out = room[: high - low]
         loop(x[low:high], out)
         return out
 

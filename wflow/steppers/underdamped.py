@@ -10,7 +10,7 @@ from wflow.errors import InputError, Status
 from wflow.expression import COMPILE_FROM
 from wflow.flows import Flow
 from wflow.kernels import langevin as kernels
-from wflow.kernels.shares import share_out
+from wflow.kernels.shares import Work, share_out
 from wflow.steppers.protocol import Memory, Noise, Step
 from wflow.steppers.stochastic import Schedule, check_cloud, check_schedule, heat, said, walls
 
@@ -61,20 +61,25 @@ class UnderdampedLangevin:
         loop = flow.drift_loop(time + dt) if len(x) >= COMPILE_FROM else None
         edges, bad, rates = (box.lower, box.length, box.kind), [], 1 + ("force" not in memory)
 
-        def glide(low: int, high: int) -> None:
-            rows = slice(low, high)
-            v, y, xi = velocity[rows], out[rows], np.empty((high - low, x.shape[1]))
-            v[:] = before[rows]
-            noise.fill(low, xi)
-            kernels.kick(v, start[rows], 0.5 * dt)
-            kernels.glide(x[rows], v, 0.5 * dt, *edges, y)
-            kernels.thermostat(v, keep, scale, xi)
-            bad.append(kernels.glide(y, v, 0.5 * dt, *edges, y))
-            if loop is not None:
-                loop(y, force[rows])
-                kernels.kick(v, force[rows], 0.5 * dt)
+        def prepare(count: int) -> Work:
+            draws = np.empty((count, x.shape[1]))
 
-        share_out(glide, len(x))
+            def work(low: int, high: int) -> None:
+                rows, xi = slice(low, high), draws[: high - low]
+                v, y = velocity[rows], out[rows]
+                v[:] = before[rows]
+                noise.fill(low, xi)
+                kernels.kick(v, start[rows], 0.5 * dt)
+                kernels.glide(x[rows], v, 0.5 * dt, *edges, y)
+                kernels.thermostat(v, keep, scale, xi)
+                bad.append(kernels.glide(y, v, 0.5 * dt, *edges, y))
+                if loop is not None:
+                    loop(y, force[rows])
+                    kernels.kick(v, force[rows], 0.5 * dt)
+
+            return work
+
+        share_out(prepare, len(x))
         moved = state.at(out)
         if any(bad):
             return Step(moved, status=Status.NOT_FINITE, counts={"rates": rates})

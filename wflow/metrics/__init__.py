@@ -1,0 +1,47 @@
+"""Metrics: what "steepest" means. Each is a direction from the covector δF and a way to move along it.
+
+Adding one: a small class here and its name in `METRICS`.
+"""
+
+from typing import Any
+
+from wflow.errors import InputError
+from wflow.metrics.chart import Chart
+from wflow.metrics.flat import Euclidean, Norm, Preconditioned, Wasserstein
+from wflow.metrics.local import Natural, Newton
+from wflow.metrics.mirror import Mirror
+from wflow.metrics.protocol import Metric
+from wflow.metrics.stein import Stein, median_width
+from wflow.states import Point
+
+METRICS = (Euclidean, Wasserstein, Newton, Natural, Mirror, Preconditioned, Norm, Chart, Stein)
+
+__all__ = [
+    "METRICS",
+    "Chart",
+    "Euclidean",
+    "Metric",
+    "Mirror",
+    "Natural",
+    "Newton",
+    "Norm",
+    "Preconditioned",
+    "Stein",
+    "Wasserstein",
+    "as_metric",
+    "median_width",
+]
+
+
+def as_metric(metric: Any, state: Any) -> Metric:
+    """The metric given, or the default of the state; refused where it is not defined."""
+    if metric is None:
+        return Euclidean() if isinstance(state, Point) else Wasserstein()
+    if isinstance(metric, type) or not isinstance(metric, METRICS):
+        names = ", ".join(f"wf.metrics.{m.__name__}()" for m in METRICS)
+        raise InputError(f"metric must be one of {names}, got {metric!r}")
+    if not isinstance(state, metric.states):
+        names = ", ".join(s.__name__ for s in metric.states)
+        hint = "; on a Point give it fisher=... or scores=..." if isinstance(metric, Natural) else ""
+        raise InputError(f"metric {type(metric).__name__} is defined on {names}, not on {type(state).__name__}{hint}")
+    return metric

@@ -1,0 +1,150 @@
+"""Movies of results: ffmpeg from the PATH, else the one of imageio-ffmpeg, else a GIF."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from wflow.errors import InputError
+from wflow.plot import drawing as draw
+from wflow.plot.style import BLUE, as_results, new_figure, set_title, styled, title_of
+from wflow.results import Result
+from wflow.states import Density, Point
+
+MOST = 300
+DPI = 100
+SUFFIXES = (".mp4", ".gif")
+
+
+@styled
+def movie(result: Result, path: str | Path, fps: float = 15.0, most: int = MOST) -> Path:
+    """Write a movie of a result, a picture to a frame, with fixed axes and colours; the path of what was written.
+
+    A .mp4 (H.264) becomes a .gif of the same name where there is no ffmpeg that can make it: neither on the PATH nor
+    in the package imageio-ffmpeg. `fps`: pictures a second. `most`: pictures at most, chosen evenly. Drawn as
+    `wf.plot.state` draws them, with the target where the result has one; a point leaves its way behind it. Cost:
+    about 0.1 s a picture. Raises `InputError` for another suffix, and for numbers that are not positive.
+    """
+    one, target = as_results(result)[0], Path(path)
+    if target.suffix.lower() not in SUFFIXES:
+        raise InputError(f"a movie is a .mp4 or .gif file, got {target.name!r}")
+    if not (np.isfinite(fps) and fps > 0.0 and most >= 1):
+        raise InputError(f"fps and most must be positive, got {fps} and {most}")
+    if not len(one.times):
+        raise InputError("the result has no frames to show")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    chosen = np.unique(np.linspace(0, len(one.times) - 1, min(most, len(one.times))).round().astype(int))
+    program = ffmpeg() if target.suffix.lower() == ".mp4" else None
+    if program is not None and _replaced(target, lambda part: _encode(program, pictures(one, chosen), part, fps)):
+        return target
+    target = target.with_suffix(".gif")
+    _replaced(target, lambda part: _gif(pictures(one, chosen), part, fps))
+    return target
+
+
+def ffmpeg() -> str | None:
+    """The ffmpeg to use, or None."""
+    found = shutil.which("ffmpeg")
+    if found is None:
+        with suppress(ImportError, RuntimeError, OSError):
+            found = import_module("imageio_ffmpeg").get_ffmpeg_exe()
+    return found
+
+
+def pictures(result: Result, chosen: Any) -> Iterator[np.ndarray]:
+    """The pictures, (height, width, 3) of bytes with even sides."""
+    states = [result.states[int(k)] for k in chosen]
+    limits = draw.union([draw.extent(state) for state in states])
+    flat = states[0].dim == 1
+    figure = new_figure(7.2, 4.8 if flat else draw.panel_height(limits, 5.6) + 1.2)
+    ax = figure.subplots()
+    set_title(figure, title_of(result))
+    peaks = [float(draw.marginal(s).max()) for s in states if isinstance(s, Density) and not flat]
+    levels = draw.color_levels(peaks) if peaks else None
+    top = max((float(draw.line_of(s)[1].max()) for s in states if flat and not isinstance(s, Point)), default=1.0)
+    if flat and result.target is not None:
+        top = max(top, float(np.max(result.target)))
+    for k, (index, state) in enumerate(zip(chosen, states, strict=True)):
+        ax.clear()
+        shades = _draw(ax, result, states[: k + 1], limits, levels)
+        ax.set_title(f"t = {result.times[index]:.3g}")
+        ax.set(xlim=(limits[0][0], limits[1][0]))
+        ax.set(ylim=(0.0, 1.05 * top) if flat else (limits[0][1], limits[1][1]))
+        if not flat:
+            ax.set_aspect(draw.aspect(limits))
+        if k == 0:
+            if shades is not None:
+                bar = figure.colorbar(shades, ax=ax, shrink=0.9, pad=0.02, aspect=24, label="density q")
+                bar.set_ticks(shades.levels[::3], labels=[f"{v:.2g}" for v in shades.levels[::3]])
+            figure.canvas.draw()
+            figure.set_layout_engine("none")  # else the axes would tremble
+        yield _pixels(figure)
+
+
+def _draw(ax: Any, result: Result, states: list[Any], limits: draw.Range, levels: Any) -> Any:
+    state, shades = states[-1], None
+    if isinstance(state, Point) and state.dim > 1:
+        way = np.stack([one.x for one in states])
+        ax.plot(way[:, 0], way[:, 1], color=BLUE, linewidth=1.8)
+    if state.dim == 1:
+        draw.draw_line(ax, state)
+    else:
+        shades = draw.draw_plane(ax, state, levels)
+    if result.target is not None and state.dim <= 2:
+        draw.draw_target(ax, result.target, state, limits)
+    draw.name_axes(ax, state.dim)
+    return shades
+
+
+def _pixels(figure: Any) -> np.ndarray:
+    figure.set_dpi(DPI)
+    figure.canvas.draw()
+    shown = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    return shown[: shown.shape[0] // 2 * 2, : shown.shape[1] // 2 * 2].copy()
+
+
+def _replaced(target: Path, write: Callable[[Path], bool]) -> bool:
+    """Write beside `target`, then put it in its place if that went well."""
+    part = target.with_name(f".part.{target.name}")
+    try:
+        good = write(part)
+        if good:
+            os.replace(part, target)
+        return good
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _encode(program: str, shown: Iterator[np.ndarray], path: Path, fps: float) -> bool:
+    """Pipe the pictures to ffmpeg; whether it took them."""
+    first = next(shown)
+    size = f"{first.shape[1]}x{first.shape[0]}"
+    command = [program, "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(fps)]
+    command += ["-i", "-", "-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+    quiet = subprocess.DEVNULL
+    try:
+        with subprocess.Popen([*command, str(path)], stdin=subprocess.PIPE, stdout=quiet, stderr=quiet) as process:
+            assert process.stdin is not None
+            for picture in chain([first], shown):
+                process.stdin.write(picture.tobytes())
+            process.stdin.close()
+            return process.wait() == 0
+    except OSError:  # not to be started, or gone before the end: without libx264
+        return False
+
+
+def _gif(shown: Iterator[np.ndarray], path: Path, fps: float) -> bool:
+    """The colours of each picture are its own 256."""
+    images = (Image.fromarray(picture).quantize(256, dither=Image.Dither.NONE) for picture in shown)
+    first = next(images)
+    duration = max(20, round(1000.0 / fps))  # browsers slow down what is faster
+    first.save(path, "GIF", save_all=True, append_images=images, duration=duration, loop=0)
+    return True
