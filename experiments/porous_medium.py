@@ -16,7 +16,7 @@ TIMES = (0.5, 1.0)
 
 def main(
     m: float = 2.0,
-    most: int = 512,
+    levels: int = 4,
     tol: float = 1e-4,
     waiting_cells: int = 400,
     out: Path = Path("results/porous_medium"),
@@ -36,7 +36,7 @@ def main(
     rows: list[dict[str, float]] = []
     for dim, sizes in SIZES.items():
         with stage(f"Barenblatt in {dim}-D"):
-            rows += barenblatt_errors(m, dim, [n for n in sizes if n <= most], tol)
+            rows += barenblatt_errors(m, dim, sizes[:levels], tol)
     print_table(rows)
     with stage("waiting time"):
         waiting = waiting_front(m, waiting_cells, out)
@@ -53,7 +53,7 @@ def cell_averages(grid: wf.Grid, t: float, m: float, points: int = 6) -> np.ndar
     return values.reshape(shape).mean(axis=tuple(range(1, 2 * grid.dim, 2)))
 
 
-def barenblatt_errors(m: float, dim: int, sizes: list[int], tol: float) -> list[dict[str, float]]:
+def barenblatt_errors(m: float, dim: int, sizes: tuple[int, ...], tol: float) -> list[dict[str, float]]:
     """L1 error, observed order and the front's share of the error for each number of cells an axis."""
     rows: list[dict[str, float]] = []
     radius = wf.exact.barenblatt_radius(TIMES[1], m, dim)

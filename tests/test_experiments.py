@@ -162,6 +162,26 @@ def test_geyser_data(load: Any) -> None:
     assert np.mean(data[:, 0] * data[:, 1]) == pytest.approx(0.9008112, abs=1e-7)
 
 
+def test_porous_medium(load: Any, tmp_path: Path) -> None:
+    report = load("porous_medium").main(levels=2, waiting_cells=100, out=tmp_path)
+    assert min(report[f"order_{dim}d"] for dim in (1, 2, 3)) > 1.5
+    assert min(row["front_share"] for row in report["rows"]) > 0.5, "the free boundary carries the error"
+    assert 0.8 * report["waiting_time"] < report["first_move"] < 1.6 * report["waiting_time"]
+    assert (tmp_path / "porous_medium.png").exists()
+
+
+def test_aggregation(load: Any, tmp_path: Path) -> None:
+    report = load("aggregation").main(cells=24, t_end=2.0, out=tmp_path)
+    assert report["status"] == "COMPLETE"
+    assert report["largest_rise"] <= 0.0
+    assert report["minimum"] == 0.0
+    assert report["mass_error"] < 1e-13
+    assert report["clusters"][0] == 1
+    assert report["clusters"][-1] == 4
+    assert abs(report["balance"]) < 1e-3 * (report["energy"][0] - report["energy"][-1])
+    assert (tmp_path / "energy.png").exists()
+
+
 def test_fitted_rate_finds_the_late_slope(load: Any) -> None:
     times = np.linspace(0.0, 4.0, 41)
     values = np.exp(-3.0 * times) + 10.0 * np.exp(-40.0 * times)

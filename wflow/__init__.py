@@ -22,20 +22,22 @@ _HOMES = {
     "spectra": ("committor", "equilibrium", "first_passage_time", "spectrum"),
     "results": ("Result", "load"),
     "loop": ("iterate", "run"),
+    "landscape": ("critical_points", "hill_climb", "minimize"),
 }
-_MODULES = ("estimators", "exact", "metrics", "plot", "steppers")
+_MODULES = ("derivatives", "estimators", "exact", "metrics", "plot", "steppers")
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME), *_MODULES]
 
 if TYPE_CHECKING:
-    from . import estimators, exact, metrics, plot, steppers
+    from . import derivatives, estimators, exact, metrics, plot, steppers
     from .comparison import compare
     from .distances import wasserstein2
     from .errors import FileError, InputError, RunWarning, Status
     from .flows import energy
     from .functionals import Blob, Entropy, FDivergence, Interaction, InternalEnergy, Potential, PowerEntropy
     from .grid import Grid
+    from .landscape import critical_points, hill_climb, minimize
     from .loop import iterate, run
     from .orders import convergence
     from .results import Result, load

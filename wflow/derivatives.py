@@ -29,7 +29,8 @@ def grad(function: Callable[..., Any], check: bool = True) -> Callable[[ArrayLik
 
     def gradient(x: ArrayLike) -> Any:
         if not _plain(x):  # nested: the outer derivative traces this one, and checks it
-            return value_and_pull(function, x)[1](1.0)
+            value, pull = value_and_pull(function, x)
+            return pull(np.ones(getattr(value, "shape", ())))
         point = floats("x", x)
         value, pull = value_and_pull(function, _argument(point))
         _one(function, value)
@@ -108,8 +109,8 @@ def check_gradient(
     """Hold a gradient written by hand against its function at x, along a random direction u.
 
     The remainder |f(x + h u) - f(x) - h ∇f · u| falls as h² where the gradient is right, and as h where it is not;
-    `slope` is fitted over h = 2⁻⁴ … 2⁻¹² and the error is that of ∇f · u against extrapolated central differences. Raises
-    `InputError`, with the worst component, where the error is above `tolerance`.
+    `slope` is fitted over h = 2⁻⁴ … 2⁻¹² and the error is that of ∇f · u against extrapolated central differences.
+    Raises `InputError`, with the worst component, where the error is above `tolerance`.
 
     >>> round(check_gradient(lambda x: x[0] ** 3, lambda x: np.array([3 * x[0] ** 2]), [1.0]).slope, 1)
     2.0
@@ -141,8 +142,8 @@ def _disagreement(function: Callable[..., Any], given: Array, x: Array, error: f
     index = np.unravel_index(int(np.argmax(np.abs(given - found))), x.shape)
     where = f"[{', '.join(str(int(i)) for i in index)}]" if x.ndim else ""
     return (
-        f"the gradient of {name_of(function)} disagrees with the function (relative error {error:.1e}): component {where} is "
-        f"{given[index]:.8g}, by differences {found[index]:.8g}"
+        f"the gradient of {name_of(function)} disagrees with the function (relative error {error:.1e}): component "
+        f"{where} is {given[index]:.8g}, by differences {found[index]:.8g}"
     )
 
 
@@ -179,12 +180,12 @@ def _compare(function: Callable[..., Any], x: Array, product: Callable[[Array], 
     h = _STEP * (1.0 + float(np.abs(x).max(initial=0.0)))
     with np.errstate(all="ignore"):
         up, down = (np.asarray(function(_argument(np.asarray(x + s * u))), dtype=np.float64) for s in (h, -h))
-        found, expected = np.asarray(product(u)), (up - down) / (2.0 * h)
+        found, expected = np.ravel(product(u)), np.ravel((up - down) / (2.0 * h))
         rounding = 1e3 * np.finfo(float).eps / h * np.max(np.abs(up), initial=0.0)
         scale = max(np.max(np.abs(found), initial=0.0), np.max(np.abs(expected), initial=0.0))
         wrong = np.abs(found - expected) > 1e-4 * scale + 1e-8 + rounding
     if found.shape != expected.shape or np.any(wrong):
         raise InputError(
-            f"the {what} of {name_of(function)} by autograd is {np.ravel(found)[:4]} along a direction, by differences "
-            f"{np.ravel(expected)[:4]}, at {np.ravel(x)[:4]}: it calls something autograd traces wrongly, or has a kink there"
+            f"the {what} of {name_of(function)} by autograd is {found[:4]} along a direction, by differences "
+            f"{expected[:4]}, at {np.ravel(x)[:4]}: it calls something autograd traces wrongly, or has a kink there"
         )

@@ -245,23 +245,24 @@ def _loops(axes: Sequence[int]) -> str:
         f"        out[i] = value({table}t)",
         "",
         "",
-        "@kernel",
-        "def gradients(positions, t, out):",
-        "    d = out.shape[1]",
-        "    for i in range(positions.shape[0]):",
-        f"        for k in {rest}:",
-        "            out[i, k] = 0.0",
-        *([f"        {slopes}= gradient({table}t)"] if axes else []),
-        *(f"        out[i, {axis}] = g{axis}" for axis in axes),
+        *_gradient_loop("gradients(positions, t, out)", "", axes, table, rest),
         "",
         "",
-        "@kernel",
-        "def multiples(positions, t, factor, out):",
-        "    d = out.shape[1]",
-        "    for i in range(positions.shape[0]):",
-        f"        for k in {rest}:",
-        "            out[i, k] = 0.0",
-        *([f"        {slopes}= gradient({table}t)"] if axes else []),
-        *(f"        out[i, {axis}] = factor * g{axis}" for axis in axes),
+        *_gradient_loop("multiples(positions, t, factor, out)", "factor * ", axes, table, rest),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _gradient_loop(head: str, factor: str, axes: Sequence[int], table: str, rest: str) -> list[str]:
+    """Lines of a loop that writes the gradients, times a factor."""
+    slopes = "".join(f"g{axis}, " for axis in axes)
+    return [
+        "@kernel",
+        f"def {head}:",
+        "    d = out.shape[1]",
+        "    for i in range(positions.shape[0]):",
+        f"        for k in {rest}:",
+        "            out[i, k] = 0.0",
+        *([f"        {slopes}= gradient({table}t)"] if axes else []),
+        *(f"        out[i, {axis}] = {factor}g{axis}" for axis in axes),
+    ]

@@ -62,7 +62,7 @@ class BlobPart:
         """Σ wᵢ e(sᵢ) times the coefficient."""
         logs = self._log_ratios(self._sums(state)[0], state)
         parts = [
-            c * float(state.weights @ per_mass(term.generator, log_u))
+            c * float(np.sum(state.weights * per_mass(term.generator, log_u)))
             for (c, term), log_u in zip(self.blob.densities, logs, strict=True)
         ]
         return self.weight * sum(parts)

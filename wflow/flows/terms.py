@@ -8,7 +8,7 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.expression import Field
-from wflow.functionals import Blob, DensityTerm, Functional, Generator, Interaction, Logarithmic, Potential
+from wflow.functionals import Blob, DensityTerm, Functional, Generator, Interaction, Logarithmic, Potential, Power
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ def per_mass(generator: Generator, log_u: Array) -> Array:
     """φ(u)/u, the energy per unit of mass, from log u."""
     if isinstance(generator, Logarithmic):
         return log_u
+    if isinstance(generator, Power):
+        return np.exp((generator.m - 1.0) * log_u) / (generator.m - 1.0)
     with np.errstate(all="ignore"):
         u = np.exp(log_u)
         return generator.value(u) / u
@@ -113,6 +115,8 @@ def per_mass_slope(generator: Generator, log_u: Array) -> Array:
     """d(φ(u)/u)/d log u = φ'(u) - φ(u)/u."""
     if isinstance(generator, Logarithmic):
         return np.ones_like(log_u)
+    if isinstance(generator, Power):  # one exponential for two powers, and no overflow of u
+        return np.exp((generator.m - 1.0) * log_u)
     with np.errstate(all="ignore"):
         u = np.exp(log_u)
         return generator.slope(u) - generator.value(u) / u
@@ -122,5 +126,7 @@ def diffusivity(generator: Generator, log_u: Array) -> Array:
     """Φ'(u) from log u."""
     if isinstance(generator, Logarithmic):
         return np.ones_like(log_u)
+    if isinstance(generator, Power):
+        return generator.m * np.exp((generator.m - 1.0) * log_u)
     with np.errstate(all="ignore"):
         return generator.diffusivity(np.exp(log_u))

@@ -5,6 +5,7 @@ from wflow.functionals.blob import Blob
 from wflow.functionals.densities import DIVERGENCES, NAMES, Entropy, FDivergence, InternalEnergy, PowerEntropy
 from wflow.functionals.fields import Interaction, Potential
 from wflow.functionals.generators import Generator, Logarithmic
+from wflow.functionals.powers import Power
 
 FUNCTIONALS = (FDivergence, Entropy, PowerEntropy, InternalEnergy, Potential, Interaction, Blob)
 
@@ -22,6 +23,7 @@ __all__ = [
     "InternalEnergy",
     "Logarithmic",
     "Potential",
+    "Power",
     "PowerEntropy",
     "Sum",
 ]

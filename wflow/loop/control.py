@@ -59,6 +59,14 @@ class Controller:
         return dt * float(np.clip(SAFETY * ratio ** (-1.0 / order), SHRINK, 0.9))
 
 
+def open_controller(flow: Flow, state: Any, tol: float, span: float) -> Controller:
+    """The controller at the start of a run of length `span`."""
+    # Twice what inner solvers leave at their tightest, one for the step and one for its estimate.
+    rounding = 2e-14 * flow.error(state, state.coordinates)
+    per_time = flow.facts.per_time
+    return Controller(tol, per_time, rounding, reserve=0.1 * tol * span if per_time else 0.0)
+
+
 def first_step(flow: Flow, state: Any, span: float, tol: float) -> float:
     """A first step from the size of the rate (Hairer, Nørsett & Wanner, Solving ODEs I, II.4); the controller mends
     it."""

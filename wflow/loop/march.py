@@ -9,7 +9,7 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import InputError, Status
 from wflow.kernels import noise as kernels
-from wflow.loop.control import Controller, first_step
+from wflow.loop.control import Controller, first_step, open_controller
 from wflow.loop.ledger import Ledger, open_ledger
 from wflow.loop.plan import Plan
 from wflow.loop.recorder import step_names
@@ -70,11 +70,7 @@ def march(plan: Plan, memory: Memory) -> Iterator[Moment]:
 
 def _march(plan: Plan, dt: float, memory: Memory) -> Iterator[Moment]:
     time, state, done = 0.0, plan.state, 0
-    # Twice what inner solvers leave at their tightest, one for the step and one for its estimate.
-    rounding = 2e-14 * plan.flow.error(state, state.coordinates)
-    per_time = plan.flow.facts.per_time
-    reserve = 0.1 * plan.tol * plan.t_end if per_time else 0.0
-    controller = Controller(plan.tol, per_time, rounding, reserve=reserve)
+    controller = open_controller(plan.flow, state, plan.tol, plan.t_end)
     pending = [] if plan.frames is None else [float(t) for t in plan.frames]
     ledger = open_ledger(plan)
     while True:
@@ -93,10 +89,7 @@ def _march(plan: Plan, dt: float, memory: Memory) -> Iterator[Moment]:
         step, new_time, controller, dt = attempt.step, attempt.time, attempt.controller, attempt.dt
         state, memory, done = step.state, step.memory, done + 1
         ended = new_time >= plan.t_end
-        energy = step.energy
-        if plan.flow.facts.metered and not np.isfinite(energy):
-            with np.errstate(all="ignore"):
-                energy = plan.flow.energy(new_time, state)
+        energy = _energy(plan, step, new_time)
         if ledger is not None:
             ledger = ledger.after(plan, new_time, state, memory, energy)
         numbers = _numbers(plan, step, new_time, new_time - time, energy, attempt.rejections, ledger)
@@ -109,6 +102,14 @@ def _march(plan: Plan, dt: float, memory: Memory) -> Iterator[Moment]:
         yield Moment(time, state, numbers, energy, status, due, extras(plan, memory))
         if ended or stopped:
             return
+
+
+def _energy(plan: Plan, step: Step, time: float) -> float:
+    """The energy after a step: the step's own, or taken now where it is cheap."""
+    if np.isfinite(step.energy) or not plan.flow.facts.metered:
+        return step.energy
+    with np.errstate(all="ignore"):
+        return plan.flow.energy(time, step.state)
 
 
 def _first(plan: Plan) -> float:

@@ -61,26 +61,23 @@ def ffmpeg() -> str | None:
 
 def pictures(result: Result, chosen: Any) -> Iterator[np.ndarray]:
     """The pictures, (height, width, 3) of bytes with even sides."""
-    states = [result.states[int(k)] for k in chosen]
-    limits = draw.union([draw.extent(state) for state in states])
-    flat = states[0].dim == 1
+    first, indices = result.states[0], [int(k) for k in chosen]
+    flat = first.dim == 1
+    # One state in memory at a time: a cloud may be large.
+    limits = draw.union([draw.extent(result.states[k]) for k in indices])
+    levels = None
+    if isinstance(first, Density) and not flat:
+        levels = draw.color_levels([float(draw.marginal(result.states[k]).max()) for k in indices])
     figure = new_figure(7.2, 4.8 if flat else draw.panel_height(limits, 5.6) + 1.2)
     ax = figure.subplots()
     set_title(figure, title_of(result))
-    peaks = [float(draw.marginal(s).max()) for s in states if isinstance(s, Density) and not flat]
-    levels = draw.color_levels(peaks) if peaks else None
-    top = max((float(draw.line_of(s)[1].max()) for s in states if flat and not isinstance(s, Point)), default=1.0)
-    if flat and result.target is not None:
-        top = max(top, float(np.max(result.target)))
-    for k, (index, state) in enumerate(zip(chosen, states, strict=True)):
+    high = (0.0, 1.05 * _top(result, indices)) if flat else (limits[0][1], limits[1][1])
+    for number, k in enumerate(indices):
         ax.clear()
-        shades = _draw(ax, result, states[: k + 1], limits, levels)
-        ax.set_title(f"t = {result.times[index]:.3g}")
-        ax.set(xlim=(limits[0][0], limits[1][0]))
-        ax.set(ylim=(0.0, 1.05 * top) if flat else (limits[0][1], limits[1][1]))
-        if not flat:
-            ax.set_aspect(draw.aspect(limits))
-        if k == 0:
+        shades = _draw(ax, result, indices[: number + 1], limits, levels)
+        ax.set(title=f"t = {result.times[k]:.3g}", xlim=(limits[0][0], limits[1][0]), ylim=high)
+        ax.set(aspect="auto" if flat else draw.aspect(limits))
+        if number == 0:
             if shades is not None:
                 bar = figure.colorbar(shades, ax=ax, shrink=0.9, pad=0.02, aspect=24, label="density q")
                 bar.set_ticks(shades.levels[::3], labels=[f"{v:.2g}" for v in shades.levels[::3]])
@@ -89,10 +86,19 @@ def pictures(result: Result, chosen: Any) -> Iterator[np.ndarray]:
         yield _pixels(figure)
 
 
-def _draw(ax: Any, result: Result, states: list[Any], limits: draw.Range, levels: Any) -> Any:
-    state, shades = states[-1], None
+def _top(result: Result, indices: list[int]) -> float:
+    """The largest density of a 1-D result and its target."""
+    if isinstance(result.states[0], Point):
+        return 1.0
+    known = 0.0 if result.target is None else float(np.max(result.target))
+    return max(known, *(float(draw.line_of(result.states[k])[1].max()) for k in indices))
+
+
+def _draw(ax: Any, result: Result, indices: list[int], limits: draw.Range, levels: Any) -> Any:
+    """The state of the last of the frames; what a colour bar needs."""
+    state, shades = result.states[indices[-1]], None
     if isinstance(state, Point) and state.dim > 1:
-        way = np.stack([one.x for one in states])
+        way = np.stack([result.states[k].x for k in indices])
         ax.plot(way[:, 0], way[:, 1], color=BLUE, linewidth=1.8)
     if state.dim == 1:
         draw.draw_line(ax, state)
