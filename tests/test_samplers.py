@@ -183,6 +183,14 @@ def test_walls_with_a_potential(stepper, boundary):
     assert abs(scores(x[:, 0] ** 2, wrong)) > 3 or boundary == "periodic"
 
 
+def test_mala_folds_at_steep_walls_without_error():
+    """Proposals of half the box under a steep potential: the way back must be taken with a mirrored drift."""
+    V, box = "5*x", wf.Grid(0.0, 1.0, 4)
+    x, _ = ended(MALA(0), V, 0.1, 40, n=200_000, domain=box, start=(0.3,))
+    for power in (1, 2):
+        assert abs(scores(x[:, 0] ** power, moment(V, power, lower=0.0, upper=1.0))) < 4
+
+
 @pytest.mark.checklist("G22")
 @pytest.mark.parametrize(("name", "declared"), [("euler-maruyama", 1), ("leimkuhler-matthews", 1), ("underdamped", 2)])
 def test_weak_order(name, declared):

@@ -27,7 +27,7 @@ app = typer.Typer(
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 FOLDER = Path("experiments")
 
-Format = StrEnum("Format", {name.upper(): name for name in ("csv", "netcdf", "vtkhdf")})
+Format = StrEnum("Format", {"CSV": "csv", "NETCDF": "netcdf", "VTKHDF": "vtkhdf"})
 File = Annotated[Path, typer.Argument(help="A result file (.h5).", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option(help="Where to write; without it beside the file.", show_default=False)]
@@ -68,14 +68,10 @@ def _plain(value: Any) -> Any:
 def _experiments() -> dict[str, Path]:
     """The experiments of the checkout one stands in: files with a function main."""
     trees = {path: _parsed(path) for path in sorted(FOLDER.glob("*.py"))}
-    found = {path.stem: path for path, tree in trees.items() if any(_is_main(node) for node in tree.body)}
+    found = {path.stem: path for path, tree in trees.items() if "main" in (getattr(n, "name", "") for n in tree.body)}
     if not found:
         raise InputError(f"there are no experiments here: {FOLDER.absolute()} has none; change to a checkout of wflow")
     return found
-
-
-def _is_main(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.name == "main"
 
 
 def _parsed(path: Path) -> ast.Module:

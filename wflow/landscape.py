@@ -17,7 +17,7 @@ from wflow.loop.recorder import installed, plain
 from wflow.results import Result
 from wflow.states import Point
 
-METHODS = ("BFGS", "CG", "L-BFGS-B", "Nelder-Mead", "Newton-CG", "Powell", "TNC", "trust-exact", "trust-ncg")
+METHODS = ("BFGS", "CG", "L-BFGS-B", "Nelder-Mead", "Newton-CG", "Powell", "trust-exact", "trust-ncg")
 WITH_HESSIAN = ("Newton-CG", "trust-exact", "trust-ncg")
 WITHOUT_GRADIENT = ("Nelder-Mead", "Powell")
 FLAT = 1e-6  # eigenvalues below this, against the largest, or against one, count as zero
@@ -28,7 +28,8 @@ class CriticalPoint:
     """A point where ∇f = 0: `x` `(d,)`, `value` f(x), `eigenvalues` `(d,)` of the Hessian, rising, and its `kind`.
 
     `kind` is "minimum", "maximum", "saddle" (an inflection in one dimension) or "flat". `degenerate` says that an
-    eigenvalue is zero; the kind then comes from f along its direction, at a distance of 0.01 and 0.001.
+    eigenvalue is zero; then the point may be one of a whole line of them, and the kind comes from f along its
+    direction, at a distance of 0.01 and 0.001.
     """
 
     x: Array
@@ -43,13 +44,13 @@ def critical_points(
 ) -> tuple[CriticalPoint, ...]:
     """The critical points of an objective in a box, by value: ∇f = 0 solved from `starts` random points.
 
-    Powell's hybrid method with the exact Hessian, then Newton's; answers within 1e-4 of the box's sides of each other
-    are one. A point counts where |∇f| is below `tol` times its largest value at the starts. Nothing says that all
+    Powell's hybrid method with the exact Hessian, then Newton's; answers nearer to each other than 1e-4 of the box's
+    sides are one. A point counts where |∇f| is below `tol` times its largest value at the starts. Nothing says that all
     have been found: take more starts. Cost: some ten Hessians a start. Raises `InputError` for bad boxes.
 
     >>> from wflow import Potential
     >>> [(p.kind, round(float(p.x[0]), 6)) for p in critical_points(Potential("(x**2 - 1)**2 + x/5"), -2, 2, 40)]
-    [('minimum', -1.024115), ('minimum', 0.973735), ('maximum', 0.05038)]
+    [('minimum', -1.02412), ('minimum', 0.973994), ('maximum', 0.050126)]
     """
     low, high = vector("lower", lower), vector("upper", upper)
     if low.shape != high.shape or np.any(low >= high):
@@ -122,14 +123,14 @@ def objective(F: Any, point: Point) -> PointFlow:
 def minimize(F: Any, point: Any, method: str = "BFGS", tol: float = 1e-10, max_steps: int | None = None) -> Result:
     """Minimise an objective by one of SciPy's methods, with the result of a run: a frame and a step an iteration.
 
-    `method` is one of BFGS, CG, L-BFGS-B, Nelder-Mead, Newton-CG, Powell, TNC, trust-exact, trust-ncg; gradient and
+    `method` is one of BFGS, CG, L-BFGS-B, Nelder-Mead, Newton-CG, Powell, trust-exact, trust-ncg; gradient and
     Hessian are exact. `tol` is SciPy's, for most methods the norm of the gradient. The time counts iterations. Status
     COMPLETE where SciPy reports success, or where the gradient is at its rounding; MAX_STEPS, NOT_FINITE or
     SOLVER_FAILED else, with SciPy's sentence in `info["message"]`.
 
     >>> from wflow import Potential
-    >>> minimize(Potential("(x - 1)**2 + 3*y**2"), Point([3.0, 3.0])).final.x.round(6).tolist()
-    [1.0, 0.0]
+    >>> minimize(Potential("(x - 1)**2 + 3*y**2"), Point([3.0, 3.0])).final.x.round(6) + 0.0
+    array([1., 0.])
     """
     choose(method, METHODS, "method")
     if not isinstance(point, Point):
@@ -143,7 +144,7 @@ def minimize(F: Any, point: Any, method: str = "BFGS", tol: float = 1e-10, max_s
     given: dict[str, Any] = {} if method in WITHOUT_GRADIENT else {"jac": lambda x: field.gradient(x[None])[0]}
     if method in WITH_HESSIAN:
         given["hess"] = lambda x: field.hessian(x[None])[0]
-    options = {} if max_steps is None else {_limit(method): whole("max_steps", max_steps)}
+    options = {} if max_steps is None else {"maxiter": whole("max_steps", max_steps)}
     with np.errstate(all="ignore"):
         answer = optimize.minimize(
             lambda x: float(field.value(x[None])[0]), point.x, method=method, tol=positive("tol", tol),
@@ -152,10 +153,6 @@ def minimize(F: Any, point: Any, method: str = "BFGS", tol: float = 1e-10, max_s
     if not np.array_equal(path[-1], answer.x):
         path.append(np.asarray(answer.x, dtype=np.float64))
     return _as_result(flow, point, path, answer, {"method": method, "tol": tol, "max_steps": max_steps})
-
-
-def _limit(method: str) -> str:
-    return "maxfun" if method == "TNC" else "maxiter"
 
 
 def _as_result(flow: PointFlow, point: Point, path: list[Array], answer: Any, arguments: dict[str, Any]) -> Result:

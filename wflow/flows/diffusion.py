@@ -25,6 +25,8 @@ from wflow.linalg.multigrid import build, cycle
 
 # Below this many cells a parallel launch costs more than it saves (about 10 µs against 1 ns a cell).
 PARALLEL_CELLS = 1 << 16
+# A sweep has eight stages to a launch.
+PARALLEL_SWEEP = 1 << 13
 # Stages in one sweep over memory, an even number: beyond eight the slabs in flight leave the cache.
 SWEEP = 8
 
@@ -149,7 +151,7 @@ def swept(weights: Weights, start: Array, slope: Array, prev: Array, rows: Array
     fixed = [a.reshape(nx, ny, nz) for a in (start, slope, weights.inverse)]
     before, prev = fixed[0], prev.reshape(nx, ny, nz)
     spare = [np.empty((nx, ny, nz)) for _ in range(4)]
-    parallel = start.size >= PARALLEL_CELLS
+    parallel = start.size >= PARALLEL_SWEEP
     sweep = wavefront.sweep_parallel if parallel else wavefront.sweep_serial
     for index, first in enumerate(range(0, len(rows), SWEEP)):
         out_before, out_prev = spare[:2] if index % 2 == 0 else spare[2:]

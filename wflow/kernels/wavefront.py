@@ -20,14 +20,17 @@ def _rate_line(src, h, low, high, j, kx, ky, kz, i, row):
     Whole arrays and indices, no slices: a slice costs as much as thirty cells.
     """
     ny, n = src.shape[1], src.shape[2]
-    for k in range(n):
-        row[k] = kx[i, j, k] * (src[low, j, k] - src[h, j, k]) + kx[i + 1, j, k] * (src[high, j, k] - src[h, j, k])
-    for k in range(n - 1):
-        row[k] += kz[i, j, k + 1] * (src[h, j, k + 1] - src[h, j, k])
-    for k in range(n - 1):
-        row[k + 1] += kz[i, j, k + 1] * (src[h, j, k] - src[h, j, k + 1])
-    row[0] -= kz[i, j, 0] * src[h, j, 0]
-    row[n - 1] -= kz[i, j, n] * src[h, j, n - 1]
+    # Counting from 0 with k + 1 in the middle: an index that is never negative needs no wrapping, and vectorises.
+    for k in range(n - 2):
+        here = src[h, j, k + 1]
+        across = kx[i, j, k + 1] * (src[low, j, k + 1] - here) + kx[i + 1, j, k + 1] * (src[high, j, k + 1] - here)
+        along = kz[i, j, k + 1] * (src[h, j, k] - here) + kz[i, j, k + 2] * (src[h, j, k + 2] - here)
+        row[k + 1] = across + along
+    for k in (0, n - 1):
+        here = src[h, j, k]
+        row[k] = kx[i, j, k] * (src[low, j, k] - here) + kx[i + 1, j, k] * (src[high, j, k] - here)
+        row[k] += kz[i, j, k] * (src[h, j, k - 1] - here if k > 0 else -here)
+        row[k] += kz[i, j, k + 1] * (src[h, j, k + 1] - here if k < n - 1 else -here)
     if ny > 1:
         below, above = max(j - 1, 0), min(j + 1, ny - 1)
         for k in range(n):
