@@ -49,7 +49,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "landscape": (),
     "plot": ("matplotlib",),
     "comparison": (),
-    "convergence": (),
+    "orders": (),
     "cli": ("typer",),
 }
 # What a layer may not know although it stands above.

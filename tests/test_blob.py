@@ -1,4 +1,4 @@
-"""Blob: the exact gradient of the regularised energy, its laws, and porous medium against Barenblatt's solution."""
+"""Blob: the exact gradient of the regularised energy, its laws, what it refuses."""
 
 from dataclasses import replace
 
@@ -9,7 +9,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import wflow as wf
 from wflow.errors import Status
-from wflow.exact import barenblatt, barenblatt_radius
 from wflow.flows import make_flow
 
 NAMES = ("reverse-kl", "kl", "chi2", "reverse-chi2", "hellinger", "jensen-shannon", "jeffreys", "triangular")
@@ -146,49 +145,6 @@ def test_the_estimate_of_the_spectral_radius_is_safe_and_not_wasteful(m):
         v = flow.jacobian(0.0, state, v / np.linalg.norm(v))
     found = np.linalg.norm(v)
     assert found <= flow.spectral_radius(0.0, state) <= 4.0 * found
-
-
-# Barenblatt ----------------------------------------------------------------------------------------------------------
-
-
-def lattice(m, t, across, dim):
-    """The solution at time t on a lattice: positions, masses of the cells, spacing."""
-    radius = barenblatt_radius(t, m, dim)
-    h = 2.0 * radius / across
-    axis = h * (np.arange(across) - 0.5 * (across - 1))
-    x = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
-    mass = barenblatt(x, t, m)
-    return wf.Particles(x[mass > 0], mass[mass > 0]), h
-
-
-def distance_to_barenblatt(m, across, dim, t=0.15, end=0.3, power=0.95):
-    """RMS distance of the particles from where the exact flow takes them, a bound on their W2 to that."""
-    start, h = lattice(m, t, across, dim)
-    F = wf.Blob(wf.PowerEntropy(m), h**power)
-    final = wf.run(F, start, t_end=end - t, tol=1e-6, save="ends").final
-    exact = start.positions * barenblatt_radius(end, m, dim) / barenblatt_radius(t, m, dim)
-    return np.sqrt(start.weights @ np.sum((final.positions - exact) ** 2, axis=1)), start.weights, exact
-
-
-@pytest.mark.parametrize(("m", "rate"), [(2.0, 0.9), (5.0, 0.6)])
-def test_porous_medium_converges_to_barenblatt_in_one_dimension(m, rate):
-    """The whole error in W2, on a line, against the density itself; its rate in the spacing h ~ 1/n."""
-    errors = []
-    for across in (50, 100, 200):
-        start, h = lattice(m, 0.15, across, 1)
-        final = wf.run(wf.Blob(wf.PowerEntropy(m), h**0.95), start, t_end=0.15, tol=1e-6, save="ends").final
-        radius = barenblatt_radius(0.3, m)
-        fine = wf.Grid(-1.1 * radius, 1.1 * radius, 20_000)
-        errors.append(wf.wasserstein2(final, wf.Density(fine, lambda x: barenblatt(x, 0.3, m))))
-    observed = np.log2(np.array(errors[:-1]) / errors[1:])
-    assert np.all(observed > rate)
-    assert errors[-1] < 6e-3
-
-
-def test_porous_medium_converges_to_barenblatt_in_the_plane():
-    errors = [distance_to_barenblatt(5.0, across, 2)[0] for across in (20, 40)]
-    assert errors[1] < 5e-3
-    assert np.log2(errors[0] / errors[1]) > 0.7
 
 
 # Refusals and bad input ----------------------------------------------------------------------------------------------

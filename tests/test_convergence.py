@@ -105,7 +105,7 @@ def test_seeds_give_the_order_of_monte_carlo_within_its_band():
         (lambda h: h + 10.0 * h**2, "still moves"),
         (lambda h: 1e-3 + h**4, "still moves|do not fall"),
         (lambda h: 1.0 / h, "do not fall"),
-        (lambda h: 1e-17 * h, "rounding"),
+        (lambda h: 3e-14 * h, "rounding"),
     ],
     ids=["two orders", "a floor", "growing", "rounding"],
 )

@@ -99,14 +99,31 @@ def test_optimizers_first_steps(optimizers: Any) -> None:
     assert (descent["first_step"], newton["first_step"]) == pytest.approx((1.0816654, 1.0540926), abs=1e-7)
 
 
+@pytest.mark.checklist("P14")
 def test_optimizers_leave_pictures_and_files(optimizers: Any) -> None:
     names = {path.name for path in optimizers[1].iterdir()}
-    assert names == {"gradient_descent.h5", "Newton.h5", "gradient_descent.png", "both.png", "paths.png"}
+    assert {"gradient_descent.h5", "Newton.h5", "inverse_simulator.h5", "Adam.h5", "paths.png"} <= names
+    five = ("gradient_descent.png", "both.png", "three.png", "y_inverse_simulator.png", "y_three.png")
+    assert set(five) <= names
     with h5py.File(optimizers[1] / "Newton.h5") as file:
         np.testing.assert_allclose(file["position"][-1], NEWTON[-1], rtol=3e-7)
     # 4 x 4 inches at 100 dots each: width and height stand in the PNG header.
-    header = (optimizers[1] / "both.png").read_bytes()[16:24]
-    assert (int.from_bytes(header[:4], "big"), int.from_bytes(header[4:], "big")) == (400, 400)
+    for file in five:
+        header = (optimizers[1] / file).read_bytes()[16:24]
+        assert (int.from_bytes(header[:4], "big"), int.from_bytes(header[4:], "big")) == (400, 400)
+
+
+@pytest.mark.checklist("P7", "P8", "P11", "P12", "P16", "P19")
+def test_optimizers_inverse_simulator_and_others(optimizers: Any) -> None:
+    report = optimizers[0]
+    found = report["inverse simulator"]
+    assert found["error"] < 1e-14
+    assert found["distance"] == pytest.approx(0.511282, abs=1e-6)
+    assert (found["diagonal"], found["first_step"]) == pytest.approx((1.356443, 1.0247534), abs=1e-6)
+    np.testing.assert_allclose(found["in_y"][-1], [0.08474258, 0.25422773], atol=1e-8)
+    assert report["mean_absolute_error"] == pytest.approx(9.94e-7, rel=1e-3)
+    np.testing.assert_allclose(report["Adam"]["iterates"][-1], [0.22874746, 0.62958598], atol=1e-8)
+    assert report["natural gradient"]["error"] < 1e-14
 
 
 def test_f_divergences(load: Any, tmp_path: Path) -> None:

@@ -68,10 +68,12 @@ def test_underdamped_is_its_formula(n):
     for k in range(3):
         v = v + h / 2 * flow.drift(0.0, state.at(x.copy()))
         x = x + h / 2 * v
-        v = np.exp(-gamma * h) * v + np.sqrt(T * (1 - np.exp(-2 * gamma * h))) * xi(11, k, x.shape)
+        v = np.exp(-gamma * h) * v + np.sqrt(T * (1 + h * (k + 0.5)) * (1 - np.exp(-2 * gamma * h))) * xi(
+            11, k, x.shape
+        )
         x = x + h / 2 * v
         v = v + h / 2 * flow.drift(0.0, state.at(x.copy()))
-    result = wf.run(F, state, dt=h, steps=3, stepper=UnderdampedLangevin(gamma), rng=11)
+    result = wf.run(F, state, dt=h, steps=3, stepper=UnderdampedLangevin(gamma, "1 + t"), rng=11)
     assert_allclose(result.final.positions, x, rtol=0, atol=1e-14)
     assert_allclose(result.extras["velocity"][-1], v, rtol=0, atol=1e-14)
 
@@ -133,6 +135,24 @@ def test_a_step_is_pure(stepper, n):
     for step, copy in zip(taken, copies, strict=True):
         assert_array_equal(step.state.positions, copies[0])
         assert_array_equal(step.state.positions, copy)
+
+
+@pytest.mark.parametrize("ahead", [-1, 0, 1])
+def test_shares_of_the_noise_are_rows_of_it(ahead):
+    noise, out = CounterNoise(2**64 - 5, 0), np.empty((10, 3))
+    noise.fill(4000, out, ahead)
+    assert_array_equal(out, noise.normals((5000, 3), ahead)[4000:4010])
+    assert_array_equal(out, CounterNoise(2**64 - 5, 7).normals((5000, 3), ahead - 7)[4000:4010])
+
+
+def test_mala_follows_a_potential_in_time():
+    """What it remembers of the law of one time it does not use at another."""
+    F, state = wf.Entropy() + wf.Potential("(x - 3*t)**2/2"), wf.Particles(np.zeros((4000, 1)))
+    result = wf.run(F, state, dt=0.5, steps=4, stepper=MALA(0))
+    flow, x = make_flow(F, state), state
+    for k in range(4):
+        x = MALA(0).step(flow, 0.5 * k, x, 0.5, {"log_dt": np.log(0.5)}, CounterNoise(0, k)).state
+    assert_allclose(result.final.positions, x.positions, rtol=0, atol=1e-14)
 
 
 def test_frames_are_not_written_over():

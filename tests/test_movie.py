@@ -9,6 +9,7 @@ from PIL import Image
 
 import wflow as wf
 from wflow.plot import movies
+from wflow.plot.style import DENSITY, new_figure
 
 KL = wf.FDivergence("reverse-kl", wf.Gaussian([0.0], 1.0))
 
@@ -61,7 +62,9 @@ def test_ffmpeg_gets_every_picture(line, tmp_path, monkeypatch):
     assert int(text.split()[0]) == 4 * 3 * width * height
 
 
-@pytest.mark.parametrize("body", ["sys.exit(1)", "sys.stdin.buffer.read(); sys.exit(1)"])
+@pytest.mark.parametrize(
+    "body", ["sys.exit(1)", "sys.stdin.buffer.read(); open(sys.argv[-1], 'w').write('half'); sys.exit(1)"]
+)
 def test_ffmpeg_that_fails_leaves_a_gif(line, tmp_path, monkeypatch, body):
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -78,6 +81,19 @@ def test_axes_stand_still_and_pictures_differ(plane):
         assert not np.array_equal(other, first)
         # The colour bar and everything right of it.
         np.testing.assert_array_equal(other[:, -60:], first[:, -60:])
+
+
+def test_colours_stand_still(plane):
+    darkest = np.round(255 * np.array(DENSITY(1.0)[:3])).astype(np.uint8)
+    shown = [picture[:, : 3 * picture.shape[1] // 4] for picture in movies.pictures(plane, np.arange(3))]
+    counts = [np.count_nonzero((picture == darkest).all(axis=2)) for picture in shown]
+    # The peak falls to a half and less.
+    assert counts[0] > 50
+    assert counts[1:] == [0, 0]
+
+
+def test_sides_are_even():
+    assert movies._pixels(new_figure(3.01, 2.03)).shape == (202, 300, 3)
 
 
 def test_at_most_so_many_pictures(line, tmp_path):

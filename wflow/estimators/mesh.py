@@ -54,7 +54,7 @@ def _filter(values: Array, mesh: Mesh) -> Array:
     """Multiply by the factors in Fourier space: cosine transforms between walls, which mirror, Fourier elsewhere."""
     walls = [k for k in range(values.ndim) if mesh.mirrored[k]]
     rings = [k for k in range(values.ndim) if not mesh.mirrored[k]]
-    workers = WORKERS if values.size > 2**14 else 1
+    workers = WORKERS if values.size > 2**16 else 1
     if walls:
         values = fft.dctn(values, axes=walls, workers=workers)
     if rings:

@@ -101,7 +101,7 @@ def mesh_error(order: int, ratio: float, d: int) -> float:
     """Largest relative error of the density to be expected at the particles, for spacing bandwidth / ratio.
 
     d A (3/ratio)^order with A above all of `data/mesh_accuracy.csv`: normal, skewed and clustered clouds, walls. The
-    rms error of the score times the bandwidth is of the same size, up to four times it where clusters are wider apart
+    rms error of the score times the bandwidth is of the same size, up to five times it where clusters are wider apart
     than the bandwidth.
     """
     return d * SCALES[order] * (3.0 / ratio) ** order

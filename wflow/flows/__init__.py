@@ -138,8 +138,8 @@ def _particle_flow(
     chosen = as_estimator(estimator)
     if not chosen.gives_density and terms.densities and not terms.logarithmic:
         raise InputError(
-            f"{chosen.text} gives scores but no density, which only an entropy or a reverse KL divergence can do without; "
-            "take wf.estimators.Kernel()"
+            f"{chosen.text} gives scores but no density, which only an entropy or a reverse KL divergence can do "
+            "without; take wf.estimators.Kernel()"
         )
     norms = tuple(_log_norm(term, state) for _, term in terms.densities)
     box = box_of(state.domain)

@@ -10,7 +10,7 @@ form dx = (c ∇ log p - ∇V - ∇W * q) dt + sqrt(2c) dW. A Blob adds minus th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -179,9 +179,10 @@ class ParticleFlow:
         return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
 
     def spectral_radius(self, time: float, state: Particles) -> float:
-        if self._only_blobs:
-            return sum(part.radius(state) for part in self.blobs)
-        return power_radius(lambda v: self.jacobian(time, state, v), state.positions)
+        if not self.blobs or any(t.target is not None for part in self.blobs for _, t in part.blob.densities):
+            return power_radius(lambda v: self.jacobian(time, state, v), state.positions)
+        own = sum(part.radius(state) for part in self.blobs)
+        return own if self._only_blobs else own + replace(self, blobs=()).spectral_radius(time, state)
 
     def recurrence(self, time: float, state: Particles, dt: float, rows: Array, first: Array) -> Particles:
         return recurrence(self, time, state, dt, rows, first)
@@ -201,7 +202,8 @@ class ParticleFlow:
         return self.metric.move(state, direction, step)
 
     def log_density(self, time: float, state: Particles) -> Array:
-        if self.terms.interactions or self.blobs or self.extra is not None or not self.terms.logarithmic:
+        others = self.terms.interactions or self.blobs or self.extra is not None
+        if others or not self.terms.logarithmic:
             raise InputError("an invariant density per particle needs an entropy or reverse KL and potentials only")
         total = -self.terms.potential.value(state.positions, time)
         for weight, term in self.terms.densities:

@@ -11,18 +11,19 @@ from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.expression import Field, as_field
 from wflow.metrics.inverse import check_branch, check_image, given_inverse, numerical_inverse
+from wflow.metrics.local import check_damping
 from wflow.metrics.protocol import solve_metric
 from wflow.states import Point
 
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """Newton's step for F(x) = L(y(x)) in the coordinates y, mapped back: y⁺ = y - dt H_L⁻¹ ∇L, x⁺ = y⁻¹(y⁺).
+    """Newton's step for F(x) = L(y(x)) in the coordinates y, mapped back: y⁺ = y - dt (H_L + λ)⁻¹ ∇L, x⁺ = y⁻¹(y⁺).
 
     `map` is y: d fields, or a vectorised function `(n, d) -> (n, d)`. `inverse(y, near=x)`, of arrays `(d,)`, gives
     the solution nearest to x; without one the equation is solved by SciPy's L-BFGS-B and Newton's method from x.
     ∇L and H_L are got from the derivatives of F and y by the chain rule, which needs a regular Jacobian; `loss`, the
-    field L(y), spares that. Directions are dy/dt, so explicit steppers have their order in y.
+    field L(y), spares that. λ is `damping`. Directions are dy/dt, so explicit steppers have their order in y.
 
     Raises `InputError` for an inverse that does not lead back to x, a `loss` that is not the objective's, a singular
     Jacobian, and an L that is not convex at y. Source: Holl, Koltun & Thuerey, Scale-invariant learning by physics
@@ -32,11 +33,13 @@ class Chart:
     map: Any
     inverse: Callable[..., Any] | None = None
     loss: Any = None
+    damping: float = 0.0
 
     states: ClassVar[tuple[type, ...]] = (Point,)
     flat: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "damping", check_damping(self.damping))
         if not callable(self.map):
             if isinstance(self.map, str) or not isinstance(self.map, Sequence):
                 raise InputError("the map of a Chart is a list of d fields or a function (n, d) -> (n, d)")
@@ -71,7 +74,7 @@ class Chart:
         if self.loss is None and not np.any(covector):
             return np.zeros_like(covector)
         slope, curvature = self._loss(x, covector, hessian) if self.loss is None else self._given(x, image, covector)
-        return solve_metric(curvature, slope, 0.0, f"at {state!r} the Hessian in the chart")
+        return solve_metric(curvature, slope, self.damping, f"at {state!r} the chart's Hessian")
 
     def _loss(self, x: Array, covector: Array, hessian: Callable[[], Array]) -> tuple[Array, Array]:
         """∇L and H_L from H_x = Jᵀ H_L J + Σ ∂L/∂yₖ ∇²yₖ."""

@@ -47,7 +47,7 @@ def solve_metric(matrix: Array, covector: Array, damping: float, what: str) -> A
     low = float(np.linalg.eigvalsh(damped)[0])
     if low <= 0.0:
         raise InputError(
-            f"{what}'s smallest eigenvalue is {low:g}, so the step would not descend; "
+            f"{what} has the smallest eigenvalue {low:g}, so the step would not descend; "
             f"take a damping above {damping - low:g}, or metrics.Euclidean() there"
         )
     return np.asarray(-np.linalg.solve(damped, covector), dtype=np.float64)

@@ -1,0 +1,114 @@
+"""Deterministic particle flows against closed solutions: the plug-in flow of a Gaussian, porous medium by blobs."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.integrate import solve_ivp
+from scipy.special import ndtri
+
+import wflow as wf
+from wflow.errors import Status
+from wflow.exact import barenblatt, barenblatt_radius
+
+
+@pytest.mark.parametrize("start", [0.4, 2.0])
+def test_plug_in_flow_of_a_gaussian_keeps_its_closed_equation(start):
+    """The estimate of N(0, s²) by a kernel of width h is N(0, s² + h²): s' = -s + s/(s² + h²), to 1e-3."""
+    n, h = 4000, 0.3
+    cloud = wf.Particles(start * ndtri((np.arange(n) + 0.5) / n)[:, None])
+    F = wf.FDivergence("reverse-kl", wf.Gaussian([0.0], 1.0))
+    result = wf.run(F, cloud, t_end=2.0, estimator=h, tol=1e-6, save=[0.2, 0.7, 2.0])
+    s0 = float(np.sqrt(cloud.cov[0, 0]))
+    exact = solve_ivp(lambda t, s: -s + s / (s**2 + h**2), (0, 2), [s0], rtol=1e-10, t_eval=result.times).y[0]
+    found = [float(np.sqrt(state.cov[0, 0])) for state in result.states]
+    assert_allclose(found, exact, rtol=1e-3)
+    assert abs(exact[-1] / exact[0] - 1.0) > 0.4
+
+
+def test_a_blob_of_the_entropy_of_a_gaussian_differs_from_the_plug_in_by_the_second_sum():
+    """Its energy Σ w log q̂ has for N(0, s²) the value -½ log(2π(s² + h²)) - s²/(2(s² + h²))."""
+    n, h, s = 4000, 0.5, 1.3
+    cloud = wf.Particles(s * ndtri((np.arange(n) + 0.5) / n)[:, None])
+    exact = -0.5 * np.log(2 * np.pi * (s**2 + h**2)) - s**2 / (2 * (s**2 + h**2))
+    assert_allclose(wf.energy(wf.Blob(wf.Entropy(), h), cloud), exact, rtol=2e-3)
+
+
+# Barenblatt ----------------------------------------------------------------------------------------------------------
+
+
+def lattice(m, t, across, dim):
+    """The solution at time t on a lattice: positions, masses of the cells, spacing."""
+    radius = barenblatt_radius(t, m, dim)
+    h = 2.0 * radius / across
+    axis = h * (np.arange(across) - 0.5 * (across - 1))
+    x = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    mass = barenblatt(x, t, m)
+    return wf.Particles(x[mass > 0], mass[mass > 0]), h
+
+
+def distance_to_barenblatt(m, across, dim, t=0.15, end=0.3, power=0.95):
+    """RMS distance of the particles from where the exact flow takes them, a bound on their W2 to that."""
+    start, h = lattice(m, t, across, dim)
+    F = wf.Blob(wf.PowerEntropy(m), h**power)
+    final = wf.run(F, start, t_end=end - t, tol=1e-6, save="ends").final
+    exact = start.positions * barenblatt_radius(end, m, dim) / barenblatt_radius(t, m, dim)
+    return np.sqrt(start.weights @ np.sum((final.positions - exact) ** 2, axis=1)), start.weights, exact
+
+
+@pytest.mark.parametrize(("m", "rate"), [(2.0, 0.9), (5.0, 0.6)])
+def test_porous_medium_converges_to_barenblatt_in_one_dimension(m, rate):
+    """The whole error in W2, on a line, against the density itself; its rate in the spacing h ~ 1/n."""
+    errors = []
+    for across in (50, 100, 200):
+        start, h = lattice(m, 0.15, across, 1)
+        final = wf.run(wf.Blob(wf.PowerEntropy(m), h**0.95), start, t_end=0.15, tol=1e-6, save="ends").final
+        radius = barenblatt_radius(0.3, m)
+        fine = wf.Grid(-1.1 * radius, 1.1 * radius, 20_000)
+        errors.append(wf.wasserstein2(final, wf.Density(fine, lambda x: barenblatt(x, 0.3, m))))
+    observed = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert np.all(observed > rate)
+    assert errors[-1] < 6e-3
+
+
+def test_porous_medium_converges_to_barenblatt_in_the_plane():
+    errors = [distance_to_barenblatt(5.0, across, 2)[0] for across in (20, 40)]
+    assert errors[1] < 5e-3
+    assert np.log2(errors[0] / errors[1]) > 0.7
+
+
+# Bad input -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "functional", [wf.Entropy(), wf.FDivergence("kl", wf.Gaussian([0.0], 1.0)), wf.PowerEntropy(2)]
+)
+def test_one_particle_and_coincident_ones_have_no_bandwidth_by_rule(functional):
+    for positions, message in (([[1.0]], "needs two samples"), (np.ones((5, 1)), "coincide on axis 0")):
+        with pytest.raises(wf.InputError, match=message):
+            wf.run(functional, wf.Particles(positions), t_end=0.1)
+        assert wf.run(functional, wf.Particles(positions), t_end=0.1, estimator=0.5).status is Status.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: wf.Particles([[0.0], [1.0]], [1.0, -1.0]), "negative"),
+        (lambda: wf.Particles([[0.0], [1.0]], [0.0, 0.0]), "all be zero"),
+        (lambda: wf.Particles([[0.0], [3.0]], domain=wf.Grid(0, 1, 4)), "outside the domain"),
+        (lambda: wf.Particles([[0.0], [np.nan]]), "finite"),
+    ],
+)
+def test_bad_clouds_are_refused(make, message):
+    with pytest.raises(wf.InputError, match=message):
+        make()
+
+
+def test_a_velocity_that_is_not_finite_ends_the_run_with_its_frames():
+    F = wf.Blob(wf.Entropy(), 0.3) + wf.Potential("-exp(x**2)")
+    with pytest.warns(wf.RunWarning):
+        result = wf.run(
+            F, wf.Particles([[0.0], [1.0], [2.0]]), dt=0.05, steps=50, stepper=wf.steppers.ExplicitEuler(), save="all"
+        )
+    assert not result.status.good
+    assert len(result.times) >= 1
+    assert np.all(np.isfinite(result.states[0].positions))
