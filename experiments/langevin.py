@@ -44,11 +44,11 @@ def main(
 
     BAOAB for dx = v dt, dv = (-V'(x) - γ v) dt + √(2γ) dW, here γ = 2: in x the error is O(h²), none on a quadratic.
 
-    On the quartic E x² = 2 Γ(3/4)/Γ(1/4) = 0.67598, and the invariant law of each scheme is found without sampling too,
-    from the matrix of its Markov chain (`law_of`); the order is the slope of log |error| against log h of the three
-    smallest steps there. Printed and, with `table`, written: `mean` over the particles and the time from 4 on, its
-    `error` against the truth, its standard error `noise`, from the particles, which are independent, and `law`, the
-    error of the scheme's own law.
+    On the quartic E x² = 2 Γ(3/4)/Γ(1/4) = 0.67598, and the invariant law of each scheme is found without sampling
+    too, from the matrix of its Markov chain (`law_of`); the order is the slope of log |error| against log h of the
+    three smallest steps there. Printed and, with `table`, written: `mean` over the particles and the time from 4 on,
+    its `error` against the truth, its standard error `noise`, from the particles, which are independent, and `law`,
+    the error of the scheme's own law.
     """
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
@@ -117,8 +117,9 @@ class Given:
 def law_of(stepper: Any, text: str, h: float, time: float = 20.0) -> float:
     """E x² under the invariant law of a scheme, without sampling; six digits.
 
-    One step from every node of a Chebyshev lattice, under every node of a Gauss–Hermite rule, makes the matrix P of the
-    Markov chain, and Pⁿ f tends to the mean of f. The lattice has x and what the scheme remembers: noise or velocity.
+    One step from every node of a Chebyshev lattice, under every node of a Gauss–Hermite rule, makes the matrix P of
+    the Markov chain, and Pⁿ f tends to the mean of f. The lattice has x and what the scheme remembers: noise or
+    velocity.
     """
     edge, edge_v = 3.2, 6.0
     xi, weights = np.polynomial.hermite_e.hermegauss(16)

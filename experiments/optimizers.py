@@ -161,15 +161,21 @@ def print_table(name: str, numbers: dict[str, Any]) -> None:
 
 
 def draw(results: dict[str, wf.Result], out: Path) -> None:
-    """Five pictures of dots: one, two and three methods in x; the third and all three in y; and all ways in x."""
+    """Five pictures of dots: one, two and three methods in x; the third and all three in y; then the ways over the
+    objective."""
     x = {name: positions(results[name]) for name in MAIN}
     y = {name: images(points) for name, points in x.items()}
     for count, file in ((1, "gradient_descent.png"), (2, "both.png"), (3, "three.png")):
         scatter({name: x[name] for name in MAIN[:count]}, out / file, "x", 3.2)
     scatter({MAIN[2]: y[MAIN[2]]}, out / "y_inverse_simulator.png", "y", 9.6)
     scatter(y, out / "y_three.png", "y", 9.6)
-    bounds = ((-0.5, 3.5), (-1.0, 3.5))
-    wf.plot.trajectories(list(results.values()), OBJECTIVE, list(results), out / "paths.png", bounds)
+    first, others = (
+        (*MAIN, "natural gradient", "signs"),
+        ("momentum", "Nesterov", "Adam", "AdaGrad", "RMSProp", "unit steps"),
+    )
+    for names, low, file in ((first, -0.5, "paths.png"), (others, -3.5, "paths_others.png")):
+        bounds = ((-0.5, 3.5), (low, 3.5))
+        wf.plot.trajectories([results[name] for name in names], OBJECTIVE, names, out / file, bounds)
 
 
 def scatter(ways: dict[str, np.ndarray], path: Path, letter: str, top: float) -> None:

@@ -21,15 +21,15 @@ def main(
 ) -> dict[str, Any]:
     """Reverse KL to p ∝ exp(-V), two moons, from N((0, 0), 0.5 I), which lies between them.
 
-    V = (|x| - 2)²/(2 · 0.4²) - log(exp(-(x₁ - 2)²/(2 · 0.6²)) + exp(-(x₁ + 2)²/(2 · 0.6²))), the first of the targets
-    of Rezende & Mohamed (ICML 2015). The three clouds have as many particles, and take as many gradients of V of each:
-    `steps`. SVGD and the blob flow in explicit Euler steps of 0.15 and 0.005, Langevin in steps of 0.02. The blob's
-    stability asks for small steps, SVGD's smooth velocity allows large ones. The grid has `cells`² cells; its run takes
-    the default stepper to t = 8.
+    V = (|x| - 2)²/(2 · 0.4²) - log(exp(-(x₁ - 2)²/(2 · 0.6²)) + exp(-(x₁ + 2)²/(2 · 0.6²))), the first of the
+    targets of Rezende & Mohamed (ICML 2015). The three clouds have as many particles, and take as many gradients of
+    V of each: `steps`. SVGD and the blob flow in explicit Euler steps of 0.15 and 0.005, Langevin in steps of 0.02.
+    The blob's stability asks for small steps, SVGD's smooth velocity allows large ones. The grid has `cells`² cells;
+    its run takes the default stepper to t = 8.
 
-    What is compared is W2 to p on a fine grid, where a cloud of `particles` independent draws of p stands for the error
-    of sampling, most of it from how many fall on either moon; and the processor time. Langevin's cloud is as good as
-    draws; the deterministic ones spread out evenly within a moon, but share the moons as the start does.
+    What is compared is W2 to p on a fine grid, where a cloud of `particles` independent draws of p stands for the
+    error of sampling, most of it from how many fall on either moon; and the processor time. Langevin's cloud is as
+    good as draws; the deterministic ones spread out evenly within a moon, but share the moons as the start does.
     """
     out.mkdir(parents=True, exist_ok=True)
     target = wf.Gibbs(MOONS, dim=2)

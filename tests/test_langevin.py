@@ -63,7 +63,7 @@ def test_the_schemes_are_their_formulas(stepper, n):
 @pytest.mark.parametrize("n", [50, LARGE])
 def test_underdamped_is_its_formula(n):
     h, gamma, T, state = 0.1, 1.3, 0.7, cloud(n)
-    F = T * wf.Entropy() + wf.Potential("(x**2 - 1)**2 + 2*y**2")
+    F = T * wf.Entropy() + wf.Potential("(x**2 - 1)**2 + 3*y**2")
     flow, x, v = make_flow(F, state), state.positions, np.sqrt(T) * xi(11, 2**64 - 1, state.positions.shape)
     for k in range(3):
         v = v + h / 2 * flow.drift(0.0, state.at(x.copy()))

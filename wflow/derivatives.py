@@ -92,8 +92,8 @@ def value_and_gradients(functions: Callable[..., Any], x: ArrayLike) -> tuple[An
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """How a gradient stood the test: `slope` of the Taylor remainder (2 where it is right), nan where the remainder is
-    at rounding, and `error`, the relative error of its slope along the direction."""
+    """How a gradient stood the test: `slope` of the Taylor remainder (2 where it is right), nan where the remainder
+    is at rounding, and `error`, the relative error of its slope along the direction."""
 
     slope: float
     error: float

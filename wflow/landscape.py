@@ -45,8 +45,8 @@ def critical_points(
     """The critical points of an objective in a box, by value: ∇f = 0 solved from `starts` random points.
 
     Powell's hybrid method with the exact Hessian, then Newton's; answers nearer to each other than 1e-4 of the box's
-    sides are one. A point counts where |∇f| is below `tol` times its largest value at the starts. Nothing says that all
-    have been found: take more starts. Cost: some ten Hessians a start. Raises `InputError` for bad boxes.
+    sides are one. A point counts where |∇f| is below `tol` times its largest value at the starts. Nothing says that
+    all have been found: take more starts. Cost: some ten Hessians a start. Raises `InputError` for bad boxes.
 
     >>> from wflow import Potential
     >>> [(p.kind, round(float(p.x[0]), 6)) for p in critical_points(Potential("(x**2 - 1)**2 + x/5"), -2, 2, 40)]

@@ -1,8 +1,9 @@
 """The grid kernels against the machine: nanoseconds and bytes per cell, and the share of its bandwidth they reach.
 
-The bandwidth is that of a triad a = b + s c over arrays far beyond the cache, as written here, on one thread. Bytes are
-those a kernel must move if nothing stays in a cache: one read of every input and one write of every output a stage, or a
-sweep of stages. A kernel well above the bandwidth works from the cache; one far below is limited by its arithmetic.
+The bandwidth is that of a triad a = b + s c over arrays far beyond the cache, as written here, on one thread. Bytes
+are those a kernel must move if nothing stays in a cache: one read of every input and one write of every output a
+stage, or a sweep of stages. A kernel well above the bandwidth works from the cache; one far below is limited by its
+arithmetic.
 """
 
 import time
@@ -60,9 +61,9 @@ def cases(n: int) -> list[tuple[str, int, int, Callable[[], object]]]:
     faces = (ky.reshape(n + 1, 1, n), np.zeros((n, 2, n)), kz.reshape(n, 1, n + 1))
     ends = (out.reshape(slabs), more.reshape(slabs))
     hierarchy = build(Operator(np.ones(flat), kx, 100.0 * ky, 100.0 * kz, wrap))
-    stage = stabilised.stage_serial
+    staged = (prev, kx, ky, kz, wrap, inverse, prev, before, start, slope, weights, out)
     return [
-        ("stage, one at a time", 1, 8, lambda: stage(prev, kx, ky, kz, wrap, inverse, prev, before, start, slope, weights, out)),
+        ("stage, one at a time", 1, 8, lambda: stabilised.stage_serial(*staged)),
         ("sweep of 8 stages", 8, 9, lambda: wavefront.sweep_serial(*args, *faces, rows, 1, *ends)),
         ("sweep of 8, two threads", 8, 9, lambda: wavefront.sweep_parallel(*args, *faces, rows, 2, *ends)),
         ("rate (stencil)", 1, 5, lambda: stencil.apply(start, kx, ky, kz, wrap, prev, out)),

@@ -18,9 +18,9 @@ def main(n: int = 1500, seed: int = 0, out: Path = TABLE) -> list[dict[str, obje
     """Largest relative error of the density, and rms error of the score times the bandwidth, at the particles.
 
     n particles in 1 to 3 dimensions: standard normal (bandwidth 0.35); exp of 0.8 times a normal (0.3), skewed, with
-    lonely particles; half of them in lumps of width 0.02 on a lattice of whole numbers, the others in one lump (0.05);
-    squares of uniforms between walls (0.07). `ratio` is bandwidth over mesh spacing; `expected` is `mesh_error`, by
-    which a mesh is chosen from a requested accuracy. The reference is the exact sum over pairs.
+    lonely particles; half of them in lumps of width 0.02 on a lattice of whole numbers, the others in one lump
+    (0.05); squares of uniforms between walls (0.07). `ratio` is bandwidth over mesh spacing; `expected` is
+    `mesh_error`, by which a mesh is chosen from a requested accuracy. The reference is the exact sum over pairs.
     """
     rows = []
     for d in (1, 2, 3):

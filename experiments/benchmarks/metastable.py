@@ -2,9 +2,9 @@
 
     ∂q/∂t = ∇·(q ∇V) + ε Δq,   V = (x² - 1)² + 2y²,   ε = 0.1 on [-2.2, 2.2] × [-2, 2], no flux.
 
-All mass starts in the left well, in the form of p ∝ exp(-V/ε) cut at x = 0; its excess there decays at the slowest rate
-of the operator, 7.835709e-5 (the one-dimensional gap: y relaxes at once). Steps grow from the relaxation inside the well
-to a tenth of the escape time, seven orders of magnitude.
+All mass starts in the left well, in the form of p ∝ exp(-V/ε) cut at x = 0; its excess there decays at the slowest
+rate of the operator, 7.835709e-5 (the one-dimensional gap: y relaxes at once). Steps grow from the relaxation inside
+the well to a tenth of the escape time, seven orders of magnitude.
 """
 
 import csv

@@ -4,11 +4,11 @@ KDE: density and score at the particles of a 2-D standard normal, bandwidth σ =
 at 2000 of the particles: largest relative one of the density, rms one of the score times σ.
 
 BLOB: ∂q/∂t = Δq⁵ in the plane from Barenblatt's solution at t = 0.15 to 0.30, on the cells of a square lattice of
-spacing h that its disc holds (about 13 849 particles, each with the mass of its cell), mollified with σ = h^0.95 as in
-Carrillo, Craig & Patacchini (2019), section 6. The error is a bound on W2 to the exact solution at the end: the rms
-distance of the particles from where the exact flow takes them, plus that of a lattice to what it stands for, λ h/√6 with
-λ the growth of the radius. To stand still errs 0.038. The peer is the same energy by dense sums in NumPy, timed on one
-velocity and multiplied by sixteen, one for each step of the published code.
+spacing h that its disc holds (about 13 849 particles, each with the mass of its cell), mollified with σ = h^0.95 as
+in Carrillo, Craig & Patacchini (2019), section 6. The error is a bound on W2 to the exact solution at the end: the
+rms distance of the particles from where the exact flow takes them, plus that of a lattice to what it stands for, λ
+h/√6 with λ the growth of the radius. To stand still errs 0.038. The peer is the same energy by dense sums in NumPy,
+timed on one velocity and multiplied by sixteen, one for each step of the published code.
 
 Solvers run in alternation, warm. Times are medians of the wall clock and of the processor, which other work on the
 machine disturbs less. A row whose peer is not installed says so and is skipped.
@@ -130,7 +130,8 @@ def rms(rows: np.ndarray) -> float:
 
 
 def gauss_transform(finufft: Any, x: np.ndarray, width: float, tolerance: float = 1e-4) -> Callable[[], Any]:
-    """A fast Gauss transform: one transform of type 1 and two of type 2, density and one slope packed in a complex one.
+    """A fast Gauss transform: one transform of type 1 and two of type 2, density and one slope packed in a complex
+    one.
 
     The period leaves 8 bandwidths between images, and modes reach to where the Gaussian is 2e-5.
     """

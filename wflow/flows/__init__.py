@@ -121,8 +121,8 @@ def _check_support(form: Reference, state: Density) -> None:
     lost = float(state.values[depth < LOWEST].sum()) * state.grid.volume
     if lost > 1e-12 * state.mass:
         raise InputError(
-            f"the density has mass {lost:.3g} where log p lies more than {-LOWEST:g} below its maximum, beyond the range "
-            "of float64; start it lower, raise the temperature, or take particles"
+            f"the density has mass {lost:.3g} where log p lies more than {-LOWEST:g} below its maximum, beyond the "
+            "range of float64; start it lower, raise the temperature, or take particles"
         )
 
 

@@ -148,15 +148,16 @@ def swept(weights: Weights, start: Array, slope: Array, prev: Array, rows: Array
     nx, ny, nz = (start.shape[1], 1, start.shape[2]) if flat else start.shape
     kx, ky, kz = (weights.faces[1], weights.faces[0], weights.faces[2]) if flat else weights.faces
     kx, kz = kx.reshape(nx + 1, ny, nz), kz.reshape(nx, ny, nz + 1)
-    fixed = [a.reshape(nx, ny, nz) for a in (start, slope, weights.inverse)]
-    before, prev = fixed[0], prev.reshape(nx, ny, nz)
+    start_3, slope_3, inverse = (a.reshape(nx, ny, nz) for a in (start, slope, weights.inverse))
+    before, prev = start_3, prev.reshape(nx, ny, nz)
     spare = [np.empty((nx, ny, nz)) for _ in range(4)]
     parallel = start.size >= PARALLEL_SWEEP
     sweep = wavefront.sweep_parallel if parallel else wavefront.sweep_serial
     for index, first in enumerate(range(0, len(rows), SWEEP)):
         out_before, out_prev = spare[:2] if index % 2 == 0 else spare[2:]
         some = rows[first : first + SWEEP]
-        sweep(prev, before, *fixed, kx, ky, kz, some, 2 if parallel else 1, out_before, out_prev)
+        stripes = 2 if parallel else 1
+        sweep(prev, before, start_3, slope_3, inverse, kx, ky, kz, some, stripes, out_before, out_prev)
         before, prev = out_before, out_prev
     return prev.reshape(start.shape)
 

@@ -153,8 +153,8 @@ class ParticleFlow:
     def temperature(self) -> float:
         if not self.facts.noisy:
             raise InputError(
-                "only an entropy or a reverse KL divergence, with potentials and interactions, in the Wasserstein metric "
-                "has a Langevin form; leave the stepper out for the deterministic flow of the others"
+                "only an entropy or a reverse KL divergence, with potentials and interactions, in the Wasserstein "
+                "metric has a Langevin form; leave the stepper out for the deterministic flow of the others"
             )
         return self.terms.temperature
 

@@ -34,7 +34,8 @@ def _rate_line(src, h, low, high, j, kx, ky, kz, i, row):
     if ny > 1:
         below, above = max(j - 1, 0), min(j + 1, ny - 1)
         for k in range(n):
-            row[k] += ky[i, j, k] * (src[h, below, k] - src[h, j, k]) + ky[i, j + 1, k] * (src[h, above, k] - src[h, j, k])
+            here = src[h, j, k]
+            row[k] += ky[i, j, k] * (src[h, below, k] - here) + ky[i, j + 1, k] * (src[h, above, k] - here)
         if j == 0:
             for k in range(n):
                 row[k] -= ky[i, 0, k] * src[h, j, k]

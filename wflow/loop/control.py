@@ -18,9 +18,10 @@ ERROR_ORDER = 3  # of both embedded pairs, Bogacki–Shampine and TR-BDF2: error
 class Controller:
     """Step sizes from errors; `last` is the error ratio of the last accepted step, nan at first.
 
-    `rounding` is the error that rounding alone may make, which no step size undercuts. `reserve` is a tenth of what the
-    whole run may err, kept for singular steps: out of a vacuum under a steep Φ the error of a step falls more slowly
-    than its length, so that no step meets an error per unit of time. Such a step may spend half of what is left.
+    `rounding` is the error that rounding alone may make, which no step size undercuts. `reserve` is a tenth of what
+    the whole run may err, kept for singular steps: out of a vacuum under a steep Φ the error of a step falls more
+    slowly than its length, so that no step meets an error per unit of time. Such a step may spend half of what is
+    left.
     """
 
     tol: float

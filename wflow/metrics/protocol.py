@@ -40,7 +40,8 @@ def straight(state: Any, direction: Array, step: float) -> Any:
 
 
 def solve_metric(matrix: Array, covector: Array, damping: float, what: str) -> Array:
-    """-(matrix + damping)⁻¹ covector; `InputError` where that does not descend, nan where the matrix is not finite."""
+    """-(matrix + damping)⁻¹ covector; `InputError` where that does not descend, nan where the matrix is not
+    finite."""
     if not np.all(np.isfinite(matrix)):
         return np.full_like(covector, np.nan)
     damped = matrix if damping == 0.0 else matrix + damping * np.eye(len(matrix))

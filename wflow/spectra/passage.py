@@ -35,11 +35,11 @@ def committor(functional: Functional, grid: Grid, a: Region, b: Region) -> Array
     centres. Paths that leave by an absorbing side count as not having reached b. Returns an array in the shape of the
     cells, nan where neither set can be reached, and where p is 0 or below exp(-690) of its largest value.
 
-    Order 2 in the spacing for sets that end on cell faces. The system is solved to a relative 1e-8 at any temperature,
-    also where h is near 0: where conjugate gradients lose the balance of fluxes, elimination takes over, up to 256²
-    and 24³ cells; larger ones are solved to 1e-4 or refused. Cost: 20 to 30 multigrid cycles, with elimination 2 s at
-    256². Raises `InputError` for flows that are not linear, sets that are empty or meet, and weights whose range is
-    too wide for the size of the grid.
+    Order 2 in the spacing for sets that end on cell faces. The system is solved to a relative 1e-8 at any
+    temperature, also where h is near 0: where conjugate gradients lose the balance of fluxes, elimination takes
+    over, up to 256² and 24³ cells; larger ones are solved to 1e-4 or refused. Cost: 20 to 30 multigrid cycles, with
+    elimination 2 s at 256². Raises `InputError` for flows that are not linear, sets that are empty or meet, and
+    weights whose range is too wide for the size of the grid.
 
     >>> from wflow.functionals import Entropy
     >>> committor(Entropy(), Grid(0.0, 1.0, 4), lambda x: x[:, 0] < 0.25, lambda x: x[:, 0] > 0.75)

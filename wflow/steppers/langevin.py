@@ -28,9 +28,9 @@ class Langevin:
 
     `temperature` multiplies T: text in t such as "1 + 9*exp(-t)", or a function of t.
 
-    Let the end be a multiple of dt: after a last step cut short the law is off by O(h). Cost: one drift and one normal
-    per coordinate and step; 9 ns of one core a particle in 2-D for a polynomial potential. Memory beside the state: the
-    noise ξ', mirrored where its particle was, so that reflecting walls keep the invariant law.
+    Let the end be a multiple of dt: after a last step cut short the law is off by O(h). Cost: one drift and one
+    normal per coordinate and step; 9 ns of one core a particle in 2-D for a polynomial potential. Memory beside the
+    state: the noise ξ', mirrored where its particle was, so that reflecting walls keep the invariant law.
     """
 
     scheme: str = "leimkuhler-matthews"

@@ -56,9 +56,9 @@ class LineSearch:
     consecutive gradients are orthogonal to rounding. "strong-wolfe": SciPy's search with constants 1e-4 and 0.9, in
     units of dt, flat metrics only. "grid": the best of the lengths in `trials`, whether F falls or not.
 
-    Needs a functional that its flow descends exactly: no drift, no estimated density, no time. `length` per step is the
-    length found; the time counts dt a step. A search that finds no decrease stops the run with SOLVER_FAILED, unless
-    the slope is zero to rounding, where it stays.
+    Needs a functional that its flow descends exactly: no drift, no estimated density, no time. `length` per step is
+    the length found; the time counts dt a step. A search that finds no decrease stops the run with SOLVER_FAILED,
+    unless the slope is zero to rounding, where it stays.
     """
 
     search: str = "backtracking"

@@ -1,7 +1,7 @@
 """Optimizers with memory, in PyTorch's conventions: on points, and wherever the coordinates are free of constraints.
 
-The gradient g is minus the rate of the flow, in the flow's metric; dt is the learning rate. They are no discretisation
-of the flow to an order: `time` counts dt a step.
+The gradient g is minus the rate of the flow, in the flow's metric; dt is the learning rate. They are no
+discretisation of the flow to an order: `time` counts dt a step.
 """
 
 from dataclasses import dataclass

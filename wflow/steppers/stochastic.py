@@ -73,8 +73,8 @@ def walls(state: Particles) -> Walls:
 
 
 def drift_by_shares(flow: Flow, time: float, state: Particles) -> Callable[[int, int, Array], Array]:
-    """`drift(low, high, room)`: the rows of the drift, worked out share by share in `room` where the flow can, else all
-    at once."""
+    """`drift(low, high, room)`: the rows of the drift, worked out share by share in `room` where the flow can, else
+    all at once."""
     loop = flow.drift_loop(time) if len(state) >= COMPILE_FROM else None
     if loop is None:
         whole = np.ascontiguousarray(flow.drift(time, state))

@@ -1,6 +1,7 @@
 """What other programs read: CSV, classic netCDF and VTKHDF, from the committed frames of a wflow file.
 
-Sources: the netCDF classic format with 64-bit offsets; VTKHDF 2.0, https://docs.vtk.org, "VTKHDF format specification".
+Sources: the netCDF classic format with 64-bit offsets; VTKHDF 2.0, https://docs.vtk.org, "VTKHDF format
+specification".
 """
 
 import csv
