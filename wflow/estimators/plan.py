@@ -112,8 +112,9 @@ def mesh_for(accuracy: float, d: int) -> tuple[int, float]:
 
     Raises `InputError` unless accuracy is from 1e-8 to 1e-2.
 
-    >>> mesh_for(1e-3, 2)
-    (4, 2.3237900077244502)
+    >>> order, ratio = mesh_for(1e-3, 2)
+    >>> order, round(ratio, 6)
+    (4, 2.32379)
     """
     if not FINEST <= accuracy <= COARSEST:
         raise InputError(f"the accuracy of a mesh must be from {FINEST:g} to {COARSEST:g}, got {accuracy}")
