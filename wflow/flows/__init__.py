@@ -89,6 +89,10 @@ def energy(functional: Functional, state: Any, estimator: Any = None) -> float:
     >>> energy(Potential("x**2 / 2"), Point([3.0]))
     4.5
     """
+    if isinstance(state, Density) and functional is not None and estimator is None:
+        # The energy is defined where the flow is not: with mass in cells without target.
+        terms = sort_terms(functional, state.dim, BLOB_REFUSED.get(Density))
+        return Variation(state.grid, terms, state.mass).energy(0.0, state.values)
     return make_flow(functional, state, estimator=estimator).energy(0.0, state)
 
 
@@ -174,8 +178,9 @@ def _needs_no_norm(term: Any) -> bool:
 
 
 def _log_norm(term: Any, state: Particles) -> float:
-    """log ∫ p over the domain of the cloud for a target known up to a constant."""
-    if term.target is None or _needs_no_norm(term):
+    """log ∫ p over the domain of the cloud, as on a grid; without one 0 where p is normalised or need not be."""
+    bounded = state.domain is not None and state.dim <= 3
+    if term.target is None or (_needs_no_norm(term) and not bounded):
         return 0.0
     if state.domain is None or state.dim > 3:
         raise InputError(

@@ -52,6 +52,7 @@ class ParticleFlow:
         pure = not self.terms.densities and self.extra is None and not stein
         noisy = not self.terms.densities or self.terms.logarithmic
         return Facts(
+            folded=self.box is not None,
             decays=pure and not self.terms.potential.timed and self.box is None,
             stiff=bool(self.blobs) and self._only_blobs,
             metered=pure and not self.terms.interactions and not self.blobs,

@@ -22,6 +22,7 @@ class Facts:
     Langevin form. `linear`: the rate is a fixed linear map. `fused`: stages of `recurrence`
     cost no more than a pass over the cells. `timed`: a cloud's potential or drift depends on the time.
     `flat`: rates are of the coordinates; else they live in the metric's own, and only `move` may add them.
+    `folded`: `move` folds coordinates back into a box, so that differences of two states say nothing.
     """
 
     per_time: bool = False
@@ -36,6 +37,7 @@ class Facts:
     fused: bool = False
     timed: bool = False
     flat: bool = True
+    folded: bool = False
 
 
 @dataclass(frozen=True)

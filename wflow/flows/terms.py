@@ -11,6 +11,10 @@ from wflow.expression import Field
 from wflow.functionals import Blob, DensityTerm, Functional, Generator, Interaction, Logarithmic, Potential, Power
 
 
+# Ratios are held between e^-340 and e^340, so that their squares stay within float64.
+DEEPEST = 340.0
+
+
 @dataclass(frozen=True)
 class Fields:
     """Σ cᵢ Vᵢ(x, t): a field like its parts; the empty sum is zero."""
@@ -107,8 +111,14 @@ def per_mass(generator: Generator, log_u: Array) -> Array:
     if isinstance(generator, Power):
         return np.exp((generator.m - 1.0) * log_u) / (generator.m - 1.0)
     with np.errstate(all="ignore"):
-        u = np.exp(log_u)
-        return generator.value(u) / u
+        u = np.exp(np.clip(log_u, -DEEPEST, DEEPEST))
+        return _beyond(log_u, generator.value(u) / u)
+
+
+def _beyond(log_u: Array, values: Array) -> Array:
+    """Values taken at a ratio held in range: bounded ones are at their limit there, growing ones overflow."""
+    outside = (np.abs(log_u) > DEEPEST) & (np.abs(values) > 1e100)
+    return np.where(outside, np.copysign(np.inf, values), values)
 
 
 def per_mass_slope(generator: Generator, log_u: Array) -> Array:
@@ -118,8 +128,8 @@ def per_mass_slope(generator: Generator, log_u: Array) -> Array:
     if isinstance(generator, Power):  # one exponential for two powers, and no overflow of u
         return np.exp((generator.m - 1.0) * log_u)
     with np.errstate(all="ignore"):
-        u = np.exp(log_u)
-        return generator.slope(u) - generator.value(u) / u
+        u = np.exp(np.clip(log_u, -DEEPEST, DEEPEST))
+        return _beyond(log_u, generator.slope(u) - generator.value(u) / u)
 
 
 def diffusivity(generator: Generator, log_u: Array) -> Array:
@@ -129,4 +139,4 @@ def diffusivity(generator: Generator, log_u: Array) -> Array:
     if isinstance(generator, Power):
         return generator.m * np.exp((generator.m - 1.0) * log_u)
     with np.errstate(all="ignore"):
-        return generator.diffusivity(np.exp(log_u))
+        return _beyond(log_u, generator.diffusivity(np.exp(np.clip(log_u, -DEEPEST, DEEPEST))))

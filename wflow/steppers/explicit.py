@@ -56,6 +56,15 @@ def explicit_step(table: Tableau, flow: Flow, time: float, state: Any, dt: float
     return Step(new, memory, error, status, counts={"rates": len(rates) - (first is not None)})
 
 
+def check_unfolded(stepper: Any, flow: Flow) -> None:
+    """Refuse flows in a box for steppers that subtract states."""
+    if flow.facts.folded:
+        raise InputError(
+            f"{type(stepper).__name__} subtracts positions, which a box folds back: take BogackiShampine, or "
+            "ImplicitEuler with dt"
+        )
+
+
 def judge(flow: Flow, state: Any) -> Status:
     """NOT_FINITE or NEGATIVE where the new state is that, else RUNNING."""
     coordinates = state.coordinates

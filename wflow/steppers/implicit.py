@@ -8,7 +8,7 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import Status
 from wflow.flows import Flow
-from wflow.steppers.explicit import check_flat, judge
+from wflow.steppers.explicit import check_flat, check_unfolded, judge
 from wflow.steppers.protocol import Memory, Noise, Step
 
 
@@ -61,6 +61,7 @@ class TRBDF2:
 
     def check(self, flow: Flow, state: Any) -> None:
         check_flat(self, flow)
+        check_unfolded(self, flow)
 
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
         before = _energy_before(flow, time, state, memory)

@@ -9,7 +9,7 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import Status
 from wflow.flows import Flow
-from wflow.steppers.explicit import check_flat, judge
+from wflow.steppers.explicit import check_flat, check_unfolded, judge
 from wflow.steppers.implicit import rises
 from wflow.steppers.protocol import Memory, Noise, Step
 
@@ -58,6 +58,7 @@ class RKL2:
 
     def check(self, flow: Flow, state: Any) -> None:
         check_flat(self, flow)
+        check_unfolded(self, flow)
 
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
         first = memory["rate"] if memory and float(memory["time"]) == time else flow.rate(time, state)
