@@ -214,7 +214,35 @@ REFUSED = [
 @pytest.mark.parametrize(("functional", "state", "reason"), REFUSED)
 def test_pairs_that_do_not_go_together_are_refused_with_the_reason(functional, state, reason):
     with pytest.raises(wf.InputError, match=reason.replace("(", r"\(").replace(")", r"\)")):
-        wf.energy(functional(), state())
+        make_flow(functional(), state())
+
+
+def test_the_energy_is_defined_where_the_flow_is_not():
+    q = wf.Density(wf.Grid(-2.0, 2.0, 40), np.ones(40))
+    half = wf.Uniform(-1.0, 1.0)
+    assert wf.energy(wf.FDivergence("reverse-kl", half), q) == np.inf
+    assert_allclose(wf.energy(wf.FDivergence("hellinger", half), q), 2.0 - np.sqrt(2.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("jensen-shannon", 0.5 * np.log(2.0)), ("triangular", 1.0), ("hellinger", 1.0)]
+)
+def test_bounded_divergences_reach_their_bound_beyond_the_range_of_ratios(name, limit):
+    """At a distance of 60 the ratio q/p is e^1800."""
+    F = wf.FDivergence(name, GAUSS)
+    rng = np.random.default_rng(0)
+    assert_allclose(wf.energy(F, wf.Gaussian([60.0], 1.0)), limit, rtol=1e-6)
+    assert_allclose(wf.energy(F, wf.Particles(rng.normal(60.0, 1.0, (500, 1)))), limit, rtol=1e-6)
+
+
+def test_a_cloud_in_a_box_has_the_energy_of_a_density_there():
+    """Targets are scaled to the box for both."""
+    box = wf.Grid(0.0, 5.0, 500)
+    rng = np.random.default_rng(0)
+    cloud_there = wf.Particles(np.abs(rng.normal(0.0, 0.8, (20_000, 1))), domain=box)
+    density = wf.Density(box, lambda x: np.exp(-(x[:, 0] ** 2) / (2 * 0.64)))
+    F = wf.FDivergence("jensen-shannon", wf.Gaussian([0.0], 1.0))
+    assert_allclose(wf.energy(F, cloud_there), wf.energy(F, density), atol=4e-3)
 
 
 @pytest.mark.parametrize("state", ["grid", "particles", "gaussian"])

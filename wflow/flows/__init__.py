@@ -111,7 +111,9 @@ def _density_flow(terms: Terms, metric: Any, state: Density, extra: Any, rtol: f
         _check_support(form, state)
     drift = None if extra is None else Drift(grid, extra)
     diffusion = None if form is None else Diffusion(form, terms.temperature)
-    return DensityFlow(terms, metric, Variation(grid, terms, state.mass), diffusion, drift, rtol)
+    variation = Variation(grid, terms, state.mass)
+    variation.check()
+    return DensityFlow(terms, metric, variation, diffusion, drift, rtol)
 
 
 def _check_support(form: Reference, state: Density) -> None:

@@ -10,7 +10,6 @@ from wflow.errors import InputError
 from wflow.expression import Field
 from wflow.functionals import Blob, DensityTerm, Functional, Generator, Interaction, Logarithmic, Potential, Power
 
-
 # Ratios are held between e^-340 and e^340, so that their squares stay within float64.
 DEEPEST = 340.0
 

@@ -42,6 +42,12 @@ class Variation:
     def _convolutions(self) -> list[tuple[float, Convolution]]:
         return [(weight, convolution(self.grid, term.field)) for weight, term in self.terms.interactions]
 
+    def check(self) -> None:
+        """Take everything that does not change, so that bad input is refused now and not at the first step."""
+        _ = self._log_targets, self._convolutions
+        if self.terms.potential and not self.terms.potential.timed:
+            _ = self._static
+
     def potential(self, time: float) -> Array:
         """Σ c V at the cell centres."""
         if not self.terms.potential.timed:
