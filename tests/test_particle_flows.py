@@ -55,9 +55,9 @@ def distance_to_barenblatt(m, across, dim, t=0.15, end=0.3, power=0.95):
     return np.sqrt(start.weights @ np.sum((final.positions - exact) ** 2, axis=1)), start.weights, exact
 
 
-@pytest.mark.parametrize(("m", "rate"), [(2.0, 0.9), (5.0, 0.6)])
-def test_porous_medium_converges_to_barenblatt_in_one_dimension(m, rate):
-    """The whole error in W2, on a line, against the density itself; its rate in the spacing h ~ 1/n."""
+@pytest.mark.parametrize("m", [2.0, 5.0])
+def test_porous_medium_converges_to_barenblatt_in_one_dimension(m):
+    """The whole error in W2, against the density itself: first order in 1/n, most of it point masses for a density."""
     errors = []
     for across in (50, 100, 200):
         start, h = lattice(m, 0.15, across, 1)
@@ -66,7 +66,7 @@ def test_porous_medium_converges_to_barenblatt_in_one_dimension(m, rate):
         fine = wf.Grid(-1.1 * radius, 1.1 * radius, 20_000)
         errors.append(wf.wasserstein2(final, wf.Density(fine, lambda x: barenblatt(x, 0.3, m))))
     observed = np.log2(np.array(errors[:-1]) / errors[1:])
-    assert np.all(observed > rate)
+    assert_allclose(observed, 1.0, atol=0.1)
     assert errors[-1] < 6e-3
 
 

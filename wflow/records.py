@@ -84,9 +84,13 @@ def read_state(reader: Reader, index: int, word: str, grid: Grid | None) -> Any:
         return Density(grid, np.ones(grid.cells)).at(reader.frame("density", index))
     if word == "particles":
         positions = reader.frame("position", index)
-        return Particles(positions, reader.static("weight"), grid).at(positions)
+        return Particles(np.zeros((1, positions.shape[1]))).with_parts(positions, reader.static("weight"), grid)
     if word == "point":
-        return Point(reader.frame("position", index))
+        x = reader.frame("position", index)
+        return Point(np.zeros(x.size)).at(x)
     if word == "gaussian":
-        return Gaussian(reader.frame("mean", index), reader.frame("covariance", index))
+        mean, cov = reader.frame("mean", index), reader.frame("covariance", index)
+        # A covariance that has lost its definiteness to rounding is kept as it was.
+        values, vectors = np.linalg.eigh(cov) if np.all(np.isfinite(cov)) else (np.ones(len(mean)), np.eye(len(mean)))
+        return Gaussian(np.zeros(len(mean)), 1.0).with_moments(mean, cov, vectors * np.sqrt(np.maximum(values, 0.0)))
     raise FileError(f"unknown kind of state {word!r} in the file")

@@ -54,7 +54,7 @@ class Density:
     def __init__(self, grid: Grid, values: Any, normalize: bool = True) -> None:
         if not isinstance(grid, Grid):
             raise InputError(f"grid must be a wf.Grid, got {type(grid).__name__}")
-        array = _cell_values(grid, values)
+        array = _cell_values(grid, values, normalize)
         if array.min() < 0.0:
             raise InputError(f"a density must not be negative, its smallest value is {array.min():g}")
         mass = float(array.sum()) * grid.volume
@@ -100,14 +100,15 @@ class Density:
         return f"Density({self.grid!r}, mass={self.mass:.6g})"
 
 
-def _cell_values(grid: Grid, values: Any) -> Array:
+def _cell_values(grid: Grid, values: Any, normalize: bool) -> Array:
     if isinstance(values, Target):
         if values.dim != grid.dim:
             raise InputError(f"the density has dimension {values.dim}, the grid {grid.dim}")
         logs = values.log_density(grid.points())
         if not np.any(logs > -np.inf):
             raise InputError("the density is zero in every cell of the grid; move the box or refine it")
-        values = np.exp(logs if values.normalized else logs - logs.max())
+        # Up to a factor, which normalising takes out again: a density far from its centre may underflow.
+        values = np.exp(logs - logs.max()) if normalize else np.exp(logs)
     elif callable(values):
         values = values(grid.points())
     array = floats("the values of a density", values)
@@ -150,6 +151,10 @@ class Particles:
         new = object.__new__(Particles)
         points = coordinates if self.domain is None else into_box(self.domain, coordinates)
         return _fields(new, positions=points, weights=self.weights, domain=self.domain)
+
+    def with_parts(self, positions: Array, weights: Array, domain: Grid | None) -> "Particles":
+        """A cloud of these parts, unchecked: what was written is what is read."""
+        return _fields(object.__new__(Particles), positions=positions, weights=weights, domain=domain)
 
     @cached_property
     def mean(self) -> Array:

@@ -21,7 +21,7 @@ from wflow.expression import as_vector_field
 from wflow.flows.blob import make_part
 from wflow.flows.density import DensityFlow
 from wflow.flows.diffusion import Diffusion
-from wflow.flows.gaussian import GaussianFlow
+from wflow.flows.gaussian import GaussianFlow, resolved
 from wflow.flows.particles import ParticleFlow
 from wflow.flows.point import PointFlow
 from wflow.flows.protocol import Facts, Flow, Solve
@@ -29,9 +29,8 @@ from wflow.flows.reference import LOWEST, Reference, reference
 from wflow.flows.terms import Terms, sort_terms
 from wflow.flows.transport import Drift
 from wflow.flows.variation import Variation
-from wflow.functionals import Functional
+from wflow.functionals import Functional, Logarithmic
 from wflow.grid import Grid
-from wflow.linalg.quadrature import gauss_hermite
 from wflow.metrics import Stein, as_metric
 from wflow.states import Density, Gaussian, Particles, Point
 from wflow.targets import Target, Uniform
@@ -109,11 +108,20 @@ def _density_flow(terms: Terms, metric: Any, state: Density, extra: Any, rtol: f
             raise InputError("absorbing sides need a finite pressure at vacuum, which this functional does not have")
     if form is not None:
         _check_support(form, state)
+    elif any(term.target is not None and _has_walls(term.target, grid) for _, term in terms.densities):
+        raise InputError(
+            "cells where a target is zero are walls for a divergence alone, not beside potentials, interactions or "
+            "other targets: shrink the box to the support"
+        )
     drift = None if extra is None else Drift(grid, extra)
     diffusion = None if form is None else Diffusion(form, terms.temperature)
     variation = Variation(grid, terms, state.mass)
     variation.check()
     return DensityFlow(terms, metric, variation, diffusion, drift, rtol)
+
+
+def _has_walls(target: Target, grid: Grid) -> bool:
+    return bool(np.any(target.log_density(grid.points()) == -np.inf))
 
 
 def _check_support(form: Reference, state: Density) -> None:
@@ -168,15 +176,14 @@ def _check_stein(terms: Terms, state: Particles) -> None:
 def _gaussian_flow(terms: Terms, metric: Any, state: Gaussian, extra: Any, rtol: float) -> GaussianFlow:
     for _, term in terms.densities:
         if isinstance(term.target, Uniform):
-            raise InputError("a Gaussian has mass outside every box: the divergence to a Uniform target is infinite")
+            raise InputError("a Gaussian has mass outside every box, where a Uniform target has no score to follow")
         if term.target is not None and not _needs_no_norm(term):
             raise InputError(f"{term!r} on a Gaussian needs a normalised target; only reverse-kl does not")
-    nodes, weights = gauss_hermite(state.dim)
-    return GaussianFlow(terms, metric, extra, rtol, nodes, weights)
+    return resolved(terms, metric, state, extra, rtol)
 
 
 def _needs_no_norm(term: Any) -> bool:
-    return bool(term.target.normalized) or getattr(term, "name", "") == "reverse-kl"
+    return bool(term.target.normalized) or isinstance(term.generator, Logarithmic)
 
 
 def _log_norm(term: Any, state: Particles) -> float:
@@ -193,11 +200,24 @@ def _log_norm(term: Any, state: Particles) -> float:
 
 
 def log_mass(target: Target, domain: Grid) -> float:
-    """log ∫ p over a box by the midpoint rule on 2048, 512² or 96³ cells."""
+    """log ∫ p over a box by the midpoint rule on 2048, 512² or 96³ cells of the part of it that holds p.
+
+    The part shrinks to the cells where log p is within 40 of its maximum until it no longer changes, so that a peak
+    far narrower than the box is resolved.
+    """
+    lower, upper = domain.lower, domain.upper
     cells = {1: 2048, 2: 512, 3: 96}[domain.dim]
-    fine = Grid(domain.lower, domain.upper, cells)
-    logs = target.log_density(fine.points())
-    top = float(logs.max())
+    for _ in range(8):
+        fine = Grid(lower, upper, cells)
+        points = fine.points()
+        logs = target.log_density(points)
+        top = float(logs.max())
+        held = points[logs > top - 40.0]
+        low = np.maximum(held.min(axis=0) - 1.5 * fine.spacing, domain.lower)
+        high = np.minimum(held.max(axis=0) + 1.5 * fine.spacing, domain.upper)
+        if np.all(high - low > 0.5 * (upper - lower)):
+            break
+        lower, upper = low, high
     return top + float(np.log(np.exp(logs - top).sum() * fine.volume))
 
 

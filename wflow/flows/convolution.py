@@ -1,6 +1,7 @@
 """W * q on a grid by FFT: zero-padded on bounded axes, to the nearest image on periodic ones."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from scipy import fft
@@ -47,9 +48,25 @@ def convolution(grid: Grid, field: Field, axis: int | None = None) -> Convolutio
             index = np.where(index < count, index, index - length) - shift
         lengths.append(length)
         offsets.append(h * index)
-    mesh = np.stack([m.ravel() for m in np.meshgrid(*offsets, indexing="ij")], axis=1)
-    kernel = field.value(mesh).reshape(lengths) * grid.volume
+    kernel = _even_kernel(grid, field, offsets).reshape(lengths) * grid.volume
     if not np.all(np.isfinite(kernel)):
         raise InputError(f"an interaction on a grid needs W finite, at distance 0 too, which {field.text!r} is not")
     closing = axis if axis is not None and grid.periodic[axis] else None
     return Convolution(shape, tuple(lengths), closing, fft.rfftn(kernel))
+
+
+def _even_kernel(grid: Grid, field: Field, offsets: list[Array]) -> Array:
+    """W at the offsets; half a period away, where two images are equally near, their mean, so that it stays even."""
+    halves = [0.5 * (high - low) for low, high in zip(grid.lower, grid.upper, strict=True)]
+    ties = [
+        p and bool(np.any(np.isclose(np.abs(o), h))) for p, o, h in zip(grid.periodic, offsets, halves, strict=True)
+    ]
+    values = []
+    for signs in product(*((1.0, -1.0) if tie else (1.0,) for tie in ties)):
+        turned = [
+            np.where(np.isclose(np.abs(o), h), sign * o, o) if tie else o
+            for o, h, tie, sign in zip(offsets, halves, ties, signs, strict=True)
+        ]
+        mesh = np.stack([m.ravel() for m in np.meshgrid(*turned, indexing="ij")], axis=1)
+        values.append(field.value(mesh))
+    return np.mean(values, axis=0)

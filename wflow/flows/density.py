@@ -170,4 +170,7 @@ class DensityFlow:
         return float(np.abs(delta).sum()) * state.grid.volume
 
     def measures(self, time: float, state: Density) -> dict[str, float]:
-        return {"mass": state.mass, "minimum": float(state.values.min())}
+        values = {"mass": state.mass, "minimum": float(state.values.min())}
+        if self._open:  # what has left through absorbing sides: mass + outflow is the mass of the start
+            values["outflow"] = self.variation.mass - state.mass
+        return values

@@ -58,9 +58,19 @@ class Drift:
         return self._at(0.0)
 
     def _at(self, time: float) -> list[Array]:
-        axes = range(self.grid.dim)
-        return [self.field.value(self.grid.faces(a), time)[:, a].reshape(self.grid.face_shape(a)) for a in axes]
+        faces = []
+        for axis in range(self.grid.dim):
+            normal = self.field.value(self.grid.faces(axis), time)[:, axis].reshape(self.grid.face_shape(axis))
+            faces.append(_joined(normal, axis) if self.grid.periodic[axis] else normal)
+        return faces
 
     def velocities(self, time: float) -> list[Array]:
         """One face array per axis."""
         return self._at(time) if self.field.timed else self._static
+
+
+def _joined(faces: Array, axis: int) -> Array:
+    """The first and the last face of a periodic axis are one, also where the field is not periodic: their mean."""
+    out = np.moveaxis(faces.copy(), axis, 0)
+    out[0] = out[-1] = 0.5 * (out[0] + out[-1])
+    return np.moveaxis(out, 0, axis)

@@ -37,6 +37,13 @@ class Functional:
 
     __rmul__ = __mul__
 
+    def __radd__(self, other: Any) -> Any:
+        """So that `sum` of a list of functionals works, which begins at 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __truediv__(self, divisor: Any) -> "Sum":
+        return self * (1.0 / floats("a divisor of a functional", divisor))
+
 
 @dataclass(frozen=True, repr=False)
 class Sum(Functional):

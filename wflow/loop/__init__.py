@@ -78,15 +78,24 @@ def run(
     return _record(plan, recorder, progress)
 
 
-def iterate(functional: Any, state: Any, **arguments: Any) -> Iterator[tuple[float, Any]]:
+def iterate(
+    functional: Any,
+    state: Any,
+    t_end: float | None = None,
+    dt: float | None = None,
+    steps: int | None = None,
+    **arguments: Any,
+) -> Iterator[tuple[float, Any]]:
     """The steps of a run one by one: a generator of (time, state), the first included; arguments as in `run`.
 
-    `save`, `out`, `resume` and `progress` play no part. A step that fails ends it with a `RunWarning`.
+    Every step is given, so `save` plays no part; nothing is written, so `out` and `resume` are refused. A step that
+    fails ends it with a `RunWarning`.
     """
-    unknown = set(arguments) - set(DEFAULTS) - {"out", "resume", "progress"}
+    unknown = set(arguments) - set(DEFAULTS) - {"progress"}
     if unknown:
-        raise InputError(f"unknown argument(s) {', '.join(sorted(unknown))}; iterate takes those of run")
-    plan = make_plan(functional, state, {**DEFAULTS, **arguments, "save": "all"})
+        raise InputError(f"iterate does not take {', '.join(sorted(unknown))}; it takes what run takes, but no file")
+    given = {**DEFAULTS, **arguments, "t_end": t_end, "dt": dt, "steps": steps, "save": "all"}
+    plan = make_plan(functional, state, given)
     return ((moment.time, moment.state) for moment in _start_and(plan))
 
 
@@ -94,7 +103,7 @@ def _start_and(plan: Plan) -> Iterator[Moment]:
     yield Moment(0.0, plan.state, {}, np.nan, Status.RUNNING, True)
     for moment in march(plan, beginning(plan)):
         if moment.status not in (Status.RUNNING, Status.COMPLETE, Status.STOPPED):
-            warnings.warn(f"the run {moment.status.value} (at t = {moment.time:g})", RunWarning, stacklevel=3)
+            warnings.warn(told(moment.status, moment), RunWarning, stacklevel=3)
         if moment.numbers:
             yield moment
 
@@ -128,9 +137,15 @@ def _record(plan: Plan, recorder: Recorder, progress: bool | None) -> Result:
     finally:
         bar.close()
     if not status.good:
-        time = 0.0 if moment is None else moment.time
-        warnings.warn(f"the run {status.value} (at t = {time:g})", RunWarning, stacklevel=3)
+        warnings.warn(told(status, moment), RunWarning, stacklevel=3)
     return result
+
+
+def told(status: Status, moment: Moment | None) -> str:
+    """What a run that stopped early tells: why, when, and what was said inside the step."""
+    time = 0.0 if moment is None else moment.time
+    note = f": {moment.note}" if moment is not None and moment.note else ""
+    return f"the run {status.value} (at t = {time:g}){note}"
 
 
 def _target(plan: Plan, functional: Any) -> Array | None:

@@ -34,9 +34,14 @@ class Ledger:
         return Ledger(time, self.start, spent, power, self.start - energy - spent)
 
 
+def keeps_balance(plan: Plan) -> bool:
+    """Whether a balance means something: for a stepper that follows the rate, of a flow that has one."""
+    return plan.flow.facts.metered and plan.flow.facts.balanced and plan.stepper.order is not None
+
+
 def open_ledger(plan: Plan) -> Ledger | None:
     """The ledger at the start, or None where there is no balance or where the energy is too dear for every step."""
-    if not (plan.flow.facts.metered and plan.flow.facts.balanced):
+    if not keeps_balance(plan):
         return None
     with np.errstate(all="ignore"):
         energy, power = plan.flow.energy(0.0, plan.state), plan.flow.dissipation(0.0, plan.state)

@@ -45,6 +45,7 @@ class Moment:
     status: Status
     due: bool
     extras: dict[str, Array] = field(default_factory=dict)
+    note: str = ""
 
 
 def beginning(plan: Plan) -> Memory:
@@ -84,7 +85,7 @@ def _march(plan: Plan, dt: float, memory: Memory) -> Iterator[Moment]:
         else:
             attempt = _fixed_step(plan, time, state, done, memory, noise)
         if attempt.status is not Status.RUNNING:
-            yield Moment(time, state, {}, np.nan, attempt.status, False, extras(plan, memory))
+            yield Moment(time, state, {}, np.nan, attempt.status, False, extras(plan, memory), attempt.step.note)
             return
         step, new_time, controller, dt = attempt.step, attempt.time, attempt.controller, attempt.dt
         state, memory, done = step.state, step.memory, done + 1
@@ -140,9 +141,9 @@ def _try(plan: Plan, time: float, state: Any, dt: float, memory: Memory, noise: 
     try:
         with np.errstate(all="ignore"):
             return plan.stepper.step(plan.flow, time, state, dt, memory, noise)
-    except (InputError, np.linalg.LinAlgError):
+    except (InputError, np.linalg.LinAlgError) as error:
         # The flow is not defined at a state reached inside the step.
-        return Step(state, status=Status.UNDEFINED)
+        return Step(state, status=Status.UNDEFINED, note=str(error))
 
 
 def _fixed_step(plan: Plan, time: float, state: Any, done: int, memory: Memory, noise: CounterNoise) -> Attempt:
@@ -166,14 +167,15 @@ def _adaptive_step(
     memory: Memory,
     noise: CounterNoise,
 ) -> Attempt:
-    rejections, wanted = 0, dt
+    rejections, wanted, step = 0, dt, None
     while True:
         # Two steps of nearly equal size reach a frame better than a long and a tiny one.
         gap = goal - time
         lands = dt >= gap * (1.0 - 1e-10)
         size = gap if lands else min(dt, 0.5 * gap) if dt > 0.5 * gap else dt
         if size < 1e-15 * plan.t_end or time + size == time:
-            return Attempt(Step(state), time, controller, dt, rejections, Status.STEP_UNDERFLOW)
+            status = Status.STEP_UNDERFLOW if step is None or not step.note else Status.UNDEFINED
+            return Attempt(step or Step(state), time, controller, dt, rejections, status)
         step = _try(plan, time, state, size, memory, noise)
         # A second-order step asks for a few smaller ones at most; one that still fails stands at a singularity.
         singular = controller.singular or rejections >= 3 or step.counts.get("fallbacks", 0.0) > 0.0

@@ -16,6 +16,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError, Status
+from wflow.loop.ledger import keeps_balance
 from wflow.loop.plan import Plan
 from wflow.records import box, describe_grid, row
 from wflow.results import Result, load, make_layout
@@ -89,10 +90,10 @@ def step_names(plan: Plan) -> tuple[str, ...]:
     """The per-step series of a run."""
     facts = plan.flow.facts
     energy: tuple[str, ...] = ("energy",) if facts.metered else ()
-    if facts.metered and facts.balanced:
+    if keeps_balance(plan):
         energy += ("dissipation", "balance")
     if facts.per_time:  # a density
-        energy += ("mass", "minimum")
+        energy += tuple(plan.flow.measures(0.0, plan.state))
     error = ("error",) if plan.stepper.adaptive else ()
     return ("time", "dt", *energy, *error, "rejections", *plan.stepper.counters)
 

@@ -1,6 +1,6 @@
 """Implicit steppers: each stage is the flow's resolvent, y - s · rate(y) = b."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +10,8 @@ from wflow.errors import Status
 from wflow.flows import Flow
 from wflow.steppers.explicit import check_flat, check_unfolded, judge
 from wflow.steppers.protocol import Memory, Noise, Step
+
+CUTS = 8  # halvings of a step of implicit Euler before it is given up
 
 
 def rises(flow: Flow, before: float, after: float) -> bool:
@@ -28,17 +30,43 @@ def implicit_euler(flow: Flow, time: float, state: Any, dt: float) -> Step:
 
 @dataclass(frozen=True)
 class ImplicitEuler:
-    """Backward Euler: on a point the proximal point method. Monotone: the energy of a gradient flow never rises."""
+    """Backward Euler: on a point the proximal point method.
+
+    Monotone: the energy of a gradient flow never rises. That is a theorem for convex energies and for the fluxes in
+    u = q/p; elsewhere, as with an attracting interaction, a step that would raise the energy, or that does not
+    solve, is cut in halves and counted in `cuts`.
+    """
 
     order: ClassVar[int] = 1
     adaptive: ClassVar[bool] = False
-    counters: ClassVar[tuple[str, ...]] = ("newton", "linear")
+    counters: ClassVar[tuple[str, ...]] = ("newton", "linear", "cuts")
 
     def check(self, flow: Flow, state: Any) -> None:
         check_flat(self, flow)
 
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
-        return implicit_euler(flow, time, state, dt)
+        before = flow.energy(time, state) if flow.facts.decays else np.nan
+        return guarded(flow, time, state, dt, before, CUTS)
+
+
+def guarded(flow: Flow, time: float, state: Any, dt: float, before: float, depth: int) -> Step:
+    """Implicit Euler over dt, in halves of halves where that is needed for the energy to fall."""
+    step = implicit_euler(flow, time, state, dt)
+    after = flow.energy(time + dt, step.state) if flow.facts.decays and step.status is Status.RUNNING else np.nan
+    failed = step.status is Status.SOLVER_FAILED or (np.isfinite(after) and rises(flow, before, after))
+    if not failed:
+        return replace(step, energy=after)
+    if depth == 0:
+        return replace(step, status=Status.SOLVER_FAILED)
+    first = guarded(flow, time, state, 0.5 * dt, before, depth - 1)
+    if first.status is not Status.RUNNING:
+        return first
+    second = guarded(flow, time + 0.5 * dt, first.state, 0.5 * dt, first.energy, depth - 1)
+    counts = {"cuts": 1.0}
+    for part in (step, first, second):
+        for name, count in part.counts.items():
+            counts[name] = counts.get(name, 0.0) + count
+    return replace(second, counts=counts)
 
 
 GAMMA = 2.0 - np.sqrt(2.0)

@@ -44,6 +44,7 @@ class Step:
     status: Status = Status.RUNNING
     energy: float = float("nan")
     counts: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
 
 class Stepper(Protocol):

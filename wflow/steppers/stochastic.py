@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,16 @@ def check_schedule(temperature: Schedule) -> None:
         raise InputError(f"temperature may depend on t alone, got {temperature!r}")
 
 
+_schedule = lru_cache(maxsize=32)(Expression)  # reading an expression takes a millisecond, a step may take less
+
+
 def heat(flow: Flow, temperature: Schedule, time: float) -> float:
     """The temperature of the flow times its schedule at a time."""
     base = flow.temperature()
     if temperature is None:
         return base
     if isinstance(temperature, str):
-        factor = float(Expression(temperature).value(np.zeros((1, 1)), time)[0])
+        factor = float(_schedule(temperature).value(np.zeros((1, 1)), time)[0])
     else:
         factor = float(temperature(time))
     if not (np.isfinite(factor) and factor >= 0.0):

@@ -61,6 +61,13 @@ class Gaussian:
             object.__setattr__(new, name, frozen(value))
         return new
 
+    def with_moments(self, mean: Array, cov: Array, factor: Array) -> "Gaussian":
+        """A Gaussian of these parts, unchecked: what was written is what is read."""
+        new = object.__new__(Gaussian)
+        for name, value in (("mean", mean), ("cov", cov), ("factor", factor)):
+            object.__setattr__(new, name, frozen(value))
+        return new
+
     def log_density(self, x: ArrayLike) -> Array:
         z = np.linalg.solve(self.factor, (positions("x", x, self.dim) - self.mean).T)
         log_det = np.linalg.slogdet(self.factor)[1]
