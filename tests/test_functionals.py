@@ -187,7 +187,7 @@ REFUSED = [
     (lambda: wf.FDivergence("kl", GAUSS), lambda: wf.Point([0.0]), "no density"),
     (lambda: wf.Potential("x") + wf.Entropy(), lambda: wf.Point([0.0]), "no density"),
     (lambda: wf.Interaction("x**2"), lambda: wf.Point([0.0]), "interact with itself"),
-    (lambda: wf.FDivergence("kl", wf.Uniform(-1.0, 1.0)), lambda: GAUSS, "infinite"),
+    (lambda: wf.FDivergence("kl", wf.Uniform(-1.0, 1.0)), lambda: GAUSS, "no score"),
     (lambda: wf.FDivergence("kl", wf.Gibbs("x**2")), lambda: GAUSS, "normalised"),
     (lambda: wf.FDivergence("kl", wf.Uniform(-1.0, 1.0)), lambda: cloud(dim=1), "no score"),
     (lambda: wf.FDivergence("kl", wf.Gibbs("x**2")), lambda: cloud(dim=1), "domain"),
@@ -248,9 +248,35 @@ def test_a_cloud_in_a_box_has_the_energy_of_a_density_there():
 @pytest.mark.parametrize("state", ["grid", "particles", "gaussian"])
 @pytest.mark.parametrize("index", range(COUNT))
 def test_every_other_pair_is_admitted(state, index):
-    q = {"grid": wf.Density(wf.Grid(-3, 3, 30), GAUSS), "particles": cloud(60, 1), "gaussian": GAUSS}[state]
+    q = {
+        "grid": wf.Density(wf.Grid(-3, 3, 30), GAUSS),
+        "particles": cloud(60, 1),
+        "gaussian": wf.Gaussian([0.3], 0.95),
+    }[state]
     assert np.isfinite(wf.energy(everything(1)[index], q))
     assert np.all(np.isfinite(make_flow(everything(1)[index], q).rate(0.0, q)))
+
+
+@pytest.mark.parametrize("variance", [1.0, 4.0, 9.0])
+def test_kl_of_gaussians_is_resolved_and_right(variance):
+    """The integrand of D_f(p‖q) lies on p, the nodes on q: more of them are taken where p is narrow."""
+    p, q = wf.Gaussian([0.0], 1.0), wf.Gaussian([0.5], variance)
+    assert_allclose(wf.energy(wf.FDivergence("kl", p), q), wf.exact.gaussian_kl([0.0], 1.0, [0.5], variance), atol=2e-4)
+
+
+def test_an_unresolved_quadrature_is_refused():
+    p = wf.Gaussian([0.0], 1.0)
+    with pytest.raises(wf.InputError, match="not resolved"):
+        wf.energy(wf.FDivergence("kl", p), wf.Gaussian([0.0], 100.0))
+    with pytest.raises(wf.InputError, match="not resolved"):  # infinite: p has the heavier tails by far
+        wf.energy(wf.FDivergence("alpha", p, alpha=3.0), wf.Gaussian([0.0], 0.5))
+    wide = wf.GaussianMixture([[-2.0, 0, 0, 0], [2.0, 0, 0, 0]], 1.0)
+    with pytest.raises(wf.InputError, match="degree 5"):
+        wf.energy(wf.FDivergence("reverse-kl", wide), wf.Gaussian(np.zeros(4), [4.0, 1.0, 1.0, 1.0]))
+
+
+def test_functionals_sum_and_divide():
+    assert sum([wf.Entropy(), wf.PowerEntropy(2)]) / 2 == 0.5 * wf.Entropy() + 0.5 * wf.PowerEntropy(2)
 
 
 def test_unnormalised_target_on_a_bounded_cloud_is_normalised_there():
