@@ -67,6 +67,7 @@ def main(
         figure = wf.plot.frames(result, indices=[0, 6, 12, 28])
         figure.suptitle("From the right well to equilibrium")
         wf.plot.save(figure, out / "flow.png")
+        wf.plot.movie(result, out / "flow.mp4", fps=6)
         floor = wf.energy(functional, slow.equilibrium)
         figure = wf.plot.energy([result], ["from the right well"], [2.0 * rate], floor=floor)
         figure.suptitle("Free energy above its minimum")

@@ -1,20 +1,11 @@
 """`pytest -m checklist` ends with a table of the items of the checklist and whether their tests pass."""
 
-import pytest
 
-
-def pytest_configure(config):
-    config.stash[ITEMS] = {}
-
-
-def pytest_collection_modifyitems(config, items):
+def pytest_collection_modifyitems(items):
     for item in items:
         names = [name for mark in item.iter_markers("checklist") for name in mark.args]
-        if names:
-            config.stash[ITEMS][item.nodeid] = names
-
-
-ITEMS = pytest.StashKey[dict[str, list[str]]]()
+        # A property travels with the report, from another process too.
+        item.user_properties += [("checklist", name) for name in names]
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -23,8 +14,9 @@ def pytest_terminal_summary(terminalreporter, config):
     outcome = {}
     for word in ("passed", "skipped", "failed", "error"):
         for report in terminalreporter.stats.get(word, ()):
-            for name in config.stash[ITEMS].get(report.nodeid, ()):
-                outcome.setdefault(name, []).append(word)
+            for key, name in getattr(report, "user_properties", ()):
+                if key == "checklist":
+                    outcome.setdefault(name, []).append(word)
     terminalreporter.section("checklist")
     for name in sorted(outcome, key=lambda n: (n[0], int("".join(c for c in n if c.isdigit())), n)):
         words = outcome[name]

@@ -25,8 +25,8 @@ from wflow.linalg.multigrid import build, cycle
 
 # Below this many cells a parallel launch costs more than it saves (about 10 µs against 1 ns a cell).
 PARALLEL_CELLS = 1 << 16
-# A sweep has eight stages to a launch.
-PARALLEL_SWEEP = 1 << 13
+# A sweep has eight stages to a launch; but on a machine whose other core is busy a launch waits for it, so not at 128².
+PARALLEL_SWEEP = 1 << 15
 # Stages in one sweep over memory, an even number: beyond eight the slabs in flight leave the cache.
 SWEEP = 8
 
