@@ -118,7 +118,7 @@ def timed(solvers: dict[str, Callable[[], Any]], repeats: int) -> dict[str, tupl
 
 
 def main(
-    peer_cells: str = "64,128", own_cells: str = "64,128,256,512,1024", cells_3d: int = 128, tol: float = 0.007,
+    peer_cells: str = "64,128", own_cells: str = "64,128,256,512,1024", cells_3d: int = 128, tol: float = 0.005,
     repeats: int = 3, out: str = "data/benchmark_grid.csv",
 ) -> dict[str, float]:  # fmt: skip
     """Print the table, write it to `out`, and return the ratios to the peers and the errors."""
