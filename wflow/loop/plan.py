@@ -13,7 +13,7 @@ from wflow.states import Density, Particles, Point, kind
 from wflow.steppers import RKL2, STEPPERS, TRBDF2, BogackiShampine, ExplicitEuler, Stepper
 
 # Spectral radius times t_end up to which RKL2 beats TR-BDF2 in 2-D and 3-D: its N steps cost sqrt(2 N · radius · t_end)
-# stages of 1 to 2 ns a cell, TR-BDF2's about 14 N multigrid cycles of 60 ns; N is near 50 at tol = 1e-2.
+# stages of about 2 ns a cell, TR-BDF2's about 14 N multigrid cycles of 30 ns; N is near 50 at tol = 1e-2. An estimate.
 EXPLICIT_UP_TO = 1e6
 # Spectral radius times t_end of blobs from which RKL2 clearly beats the Bogacki–Shampine pair. Rates of porous medium
 # in 1-D, rejected steps counted, m = 2 and 5, tol = 1e-4: equal near 100, half at 300 to 400, a fifth or less at 5e3.
