@@ -11,7 +11,7 @@ import pytest
 from store_cases import agrees, grid, point, values, write
 
 import wflow.errors
-from wflow.store import Layout, Reader, Writer, disk, verify, writer
+from wflow.store import Layout, Reader, Writer, building, disk, verify, writer
 
 ROOT = Path(wflow.errors.__file__).parents[1]
 
@@ -40,7 +40,7 @@ def record(path, layout, count, monkeypatch):
         log.append((len(opened) - 1, None, Path(source).read_bytes()))
         replace(source, target)
 
-    monkeypatch.setattr(writer, "Disk", Recorder)
+    monkeypatch.setattr(building, "Disk", Recorder)
     monkeypatch.setattr(os, "replace", replace_recorded)
     marks = []
     with Writer(path, layout) as out:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "errors": ("FileError", "InputError", "RunWarning", "Status"),
+    "errors": ("FileError", "InputError", "InterruptionWarning", "RunWarning", "Status"),
     "targets": ("Gaussian", "GaussianMixture", "Gibbs", "KernelDensity", "Uniform"),
     "grid": ("Grid",),
     "functionals": ("Blob", "Entropy", "FDivergence", "Interaction", "InternalEnergy", "Potential", "PowerEntropy"),
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from . import derivatives, estimators, exact, metrics, plot, steppers
     from .comparison import compare
     from .distances import wasserstein2
-    from .errors import FileError, InputError, RunWarning, Status
+    from .errors import FileError, InputError, InterruptionWarning, RunWarning, Status
     from .flows import energy
     from .functionals import Blob, Entropy, FDivergence, Interaction, InternalEnergy, Potential, PowerEntropy
     from .grid import Grid

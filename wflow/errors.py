@@ -21,6 +21,10 @@ class RunWarning(UserWarning):
     """A run stopped before its end; its frames are kept."""
 
 
+class InterruptionWarning(RunWarning):
+    """A run was left at a signal; with a file it can go on."""
+
+
 class Status(Enum):
     """How a run stands; the value is the sentence shown to the user and written to the file."""
 
@@ -41,6 +45,11 @@ class Status(Enum):
     def good(self) -> bool:
         """Whether the run did what was asked of it."""
         return self in (Status.COMPLETE, Status.STOPPED)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a run can go on from here."""
+        return self in (Status.RUNNING, Status.INTERRUPTED, Status.MAX_STEPS)
 
 
 def choose(name: str, options: Iterable[str], what: str) -> str:

@@ -10,11 +10,14 @@ import numpy as np
 from tqdm import tqdm
 
 from wflow.arrays import Array
-from wflow.errors import InputError, RunWarning, Status
+from wflow.errors import InputError, InterruptionWarning, RunWarning, Status
 from wflow.flows import DensityFlow
-from wflow.loop.march import Moment, beginning, extras, march
+from wflow.loop.march import Moment, march
 from wflow.loop.plan import DEFAULTS, Plan, make_plan
 from wflow.loop.recorder import Recorder, describe
+from wflow.loop.resumption import RESUMING, go_on
+from wflow.loop.signals import Signals
+from wflow.loop.standing import opening
 from wflow.results import Result
 
 
@@ -52,12 +55,17 @@ def run(
     stop: `stop(time, state) -> bool`, asked after each step.
     diagnostics: `{name: f(time, state)}`, extra series at the frames.
     out: a path; frames stream to this HDF5 file as they are made. An older result there is replaced.
+    resume: go on from the last checkpoint in `out`, bit for bit as if the run had never stopped; start anew where
+        there is no file, give back a run that has ended. Refused where anything but `max_steps` has changed;
+        functions are compared by their names and by the numbers of the first frame.
     rng: an int seed or a `numpy.random.Generator`.
     progress: True, False, or None for a bar when the output is a terminal.
     max_steps: stop with a status after so many steps.
 
     Raises `InputError` before any work for bad input. A run that cannot go on keeps its frames, warns once and says
-    why in `result.status`.
+    why in `result.status`. SIGINT ends it after the step with status INTERRUPTED (a second one at once); with `out`
+    SIGTERM does so too and then takes its own effect, by default exit code 143. With `out` the state is kept every
+    few seconds, at a cost of at most a fiftieth of the time, so a process that is killed loses no more than that.
 
     >>> from wflow import Point, Potential
     >>> run(Potential("x**2 / 2"), Point([1.0]), steps=2, dt=0.5).final
@@ -68,14 +76,15 @@ def run(
         "estimator": estimator, "save": save, "stop": stop, "diagnostics": diagnostics, "rng": rng,
         "max_steps": max_steps,
     }  # fmt: skip
-    if resume:
-        raise InputError("resume=True is not built yet; leave it out to run from the start")
     plan = make_plan(functional, state, given)
     if not isinstance(out, str | PathLike | None):
         raise InputError(f"out is the path of a file, got {type(out).__name__}")
+    if resume and out is None:
+        raise InputError("resume=True goes on with a file: give its path as out=...")
     path = None if out is None else Path(out)
     recorder = Recorder(plan, describe(plan, functional, given), path, _target(plan, functional))
-    return _record(plan, recorder, progress)
+    ended = go_on(recorder) if resume or RESUMING.get() else None
+    return _record(plan, recorder, progress) if ended is None else ended
 
 
 def iterate(
@@ -100,8 +109,9 @@ def iterate(
 
 
 def _start_and(plan: Plan) -> Iterator[Moment]:
-    yield Moment(0.0, plan.state, {}, np.nan, Status.RUNNING, True)
-    for moment in march(plan, beginning(plan)):
+    start = opening(plan)
+    yield Moment(start, {}, np.nan, Status.RUNNING, True)
+    for moment in march(plan, start):
         if moment.status not in (Status.RUNNING, Status.COMPLETE, Status.STOPPED):
             warnings.warn(told(moment.status, moment), RunWarning, stacklevel=3)
         if moment.numbers:
@@ -109,36 +119,52 @@ def _start_and(plan: Plan) -> Iterator[Moment]:
 
 
 def _record(plan: Plan, recorder: Recorder, progress: bool | None) -> Result:
-    status = Status.RUNNING
     # disable=None: no bar where the output is no terminal.
     bar = tqdm(total=plan.t_end, disable=None if progress is None else not progress, unit="t", leave=False, delay=0.5)
-    try:
-        memory = beginning(plan)
-        moments = march(plan, memory)
-        recorder.frame(0.0, plan.state, extras(plan, memory))
-        moment, recorded = None, 0.0
+    with Signals(terminate=recorder.out is not None) as signals:
         try:
-            for moment in moments:
-                if moment.numbers:
-                    recorder.step(moment.numbers)
-                    bar.update(moment.time - bar.n)
-                if moment.due:
-                    recorder.frame(moment.time, moment.state, moment.extras, moment.energy)
-                    recorded = moment.time
-                status = moment.status
-        except KeyboardInterrupt:
-            status = Status.INTERRUPTED
-        if moment is not None and moment.time > recorded:
-            recorder.frame(moment.time, moment.state, moment.extras, moment.energy)
-        result = recorder.finish(status)
-    except BaseException:
-        recorder.abandon()
-        raise
-    finally:
-        bar.close()
+            moment, status = _follow(plan, recorder, signals, bar)
+            result = recorder.finish(status)
+        except BaseException:
+            recorder.abandon()
+            raise
+        finally:
+            bar.close()
     if not status.good:
-        warnings.warn(told(status, moment), RunWarning, stacklevel=3)
+        kind = InterruptionWarning if status is Status.INTERRUPTED else RunWarning
+        hint = "" if recorder.out is None else f"; to go on: resume=True, or wflow resume {recorder.out}"
+        try:
+            warnings.warn(told(status, moment) + (hint if status.resumable else ""), kind, stacklevel=3)
+        finally:
+            signals.after()
     return result
+
+
+def _follow(plan: Plan, recorder: Recorder, signals: Signals, bar: Any) -> tuple[Moment | None, Status]:
+    """Steps to the end, recorded; the last moment and how it ended."""
+    start, moment, status = recorder.start(), None, Status.RUNNING
+    try:
+        for moment in march(plan, start):
+            if moment.numbers:
+                recorder.step(moment.numbers)
+                bar.update(moment.time - bar.n)
+            if moment.due:
+                recorder.frame(moment.time, moment.state, moment.extras, moment.energy)
+            status = moment.status
+            if status is Status.RUNNING:
+                recorder.keep(moment.standing)
+                if signals.seen is not None:
+                    status = Status.INTERRUPTED
+                    break
+    except KeyboardInterrupt:
+        if signals.seen is not None:  # the second one: the file stays as it is
+            raise
+        status = Status.INTERRUPTED
+    if status.resumable:
+        recorder.keep(start if moment is None else moment.standing, always=True)
+    if moment is not None and moment.time > recorder.recorded:
+        recorder.frame(moment.time, moment.state, moment.extras, moment.energy)
+    return moment, status
 
 
 def told(status: Status, moment: Moment | None) -> str:

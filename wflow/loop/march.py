@@ -8,38 +8,20 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError, Status
-from wflow.kernels import noise as kernels
-from wflow.loop.control import Controller, first_step, open_controller
-from wflow.loop.ledger import Ledger, open_ledger
+from wflow.loop.control import Controller
+from wflow.loop.ledger import Ledger
 from wflow.loop.plan import Plan
 from wflow.loop.recorder import step_names
-from wflow.steppers import Framed, Memory, Step
-
-
-@dataclass(frozen=True)
-class CounterNoise:
-    """Random numbers of one step, a function of (seed, step, particle) alone."""
-
-    seed: int
-    step: int
-
-    def normals(self, shape: tuple[int, ...], ahead: int = 0) -> Array:
-        return kernels.normals(self.seed, self.step + ahead, np.empty(shape))
-
-    def fill(self, low: int, out: Array, ahead: int = 0) -> None:
-        kernels.fill_normals(np.uint64(self.seed), np.uint64((self.step + ahead) % 2**64), low, out)
-
-    def uniforms(self, count: int) -> Array:
-        return kernels.uniforms(self.seed, self.step, 1, np.empty(count))
+from wflow.loop.standing import CounterNoise, Standing, extras
+from wflow.steppers import Step
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a run stands after an accepted step: time, state, its numbers, and whether a frame is due; `extras` is
-    what of the stepper's memory belongs to a frame."""
+    """An accepted step: where the run stands after it, its numbers, and whether a frame is due; `extras` is what of
+    the stepper's memory belongs to a frame."""
 
-    time: float
-    state: Any
+    standing: Standing
     numbers: dict[str, float]
     energy: float
     status: Status
@@ -47,62 +29,56 @@ class Moment:
     extras: dict[str, Array] = field(default_factory=dict)
     note: str = ""
 
+    @property
+    def time(self) -> float:
+        return self.standing.time
 
-def beginning(plan: Plan) -> Memory:
-    """The memory of the stepper before the first step."""
-    if isinstance(plan.stepper, Framed):
-        return plan.stepper.begin(plan.flow, plan.state, CounterNoise(plan.seed, 0))
-    return {}
-
-
-def extras(plan: Plan, memory: Memory) -> dict[str, Array]:
-    """The part of a memory that belongs to a frame."""
-    return {name: memory[name] for name in plan.stepper.framed} if isinstance(plan.stepper, Framed) else {}
+    @property
+    def state(self) -> Any:
+        return self.standing.state
 
 
-def march(plan: Plan, memory: Memory) -> Iterator[Moment]:
-    """Accepted steps until the end, from the stepper's `memory` on; the last moment carries the final status.
+def march(plan: Plan, standing: Standing) -> Iterator[Moment]:
+    """Accepted steps from a standing until the end; the last moment carries the final status.
 
     A moment with empty `numbers` is no step: it repeats the last state with the status that ended the run.
     """
-    # At once, not with the first step: a flow that is not defined at the start is refused before any file is made.
-    return _march(plan, _first(plan), memory)
-
-
-def _march(plan: Plan, dt: float, memory: Memory) -> Iterator[Moment]:
-    time, state, done = 0.0, plan.state, 0
-    controller = open_controller(plan.flow, state, plan.tol, plan.t_end)
-    pending = [] if plan.frames is None else [float(t) for t in plan.frames]
-    ledger = open_ledger(plan)
+    pending = [] if plan.frames is None else [float(t) for t in plan.frames if not _reached(standing.time, t)]
     while True:
-        if plan.max_steps is not None and done >= plan.max_steps:
-            yield Moment(time, state, {}, np.nan, Status.MAX_STEPS, False, extras(plan, memory))
+        if plan.max_steps is not None and standing.done >= plan.max_steps:
+            yield Moment(standing, {}, np.nan, Status.MAX_STEPS, False, extras(plan, standing.memory))
             return
         goal = pending[0] if pending else plan.t_end
-        noise = CounterNoise(plan.seed, done)
-        if plan.dt is None:
-            attempt = _adaptive_step(plan, controller, time, state, dt, goal, memory, noise)
-        else:
-            attempt = _fixed_step(plan, time, state, done, memory, noise)
+        attempt = _fixed_step(plan, standing) if plan.dt is not None else _adaptive_step(plan, standing, goal)
         if attempt.status is not Status.RUNNING:
-            yield Moment(time, state, {}, np.nan, attempt.status, False, extras(plan, memory), attempt.step.note)
+            held = extras(plan, standing.memory)
+            yield Moment(standing, {}, np.nan, attempt.status, False, held, attempt.step.note)
             return
-        step, new_time, controller, dt = attempt.step, attempt.time, attempt.controller, attempt.dt
-        state, memory, done = step.state, step.memory, done + 1
-        ended = new_time >= plan.t_end
-        energy = _energy(plan, step, new_time)
-        if ledger is not None:
-            ledger = ledger.after(plan, new_time, state, memory, energy)
-        numbers = _numbers(plan, step, new_time, new_time - time, energy, attempt.rejections, ledger)
-        time = new_time
+        before, energy = standing.time, _energy(plan, attempt.step, attempt.time)
+        standing = _after(plan, standing, attempt, energy)
+        time, state = standing.time, standing.state
+        numbers = _numbers(plan, attempt, time - before, energy, standing.ledger)
+        ended = time >= plan.t_end
         stopped = plan.stop is not None and bool(plan.stop(time, state))
-        due = plan.frames is None or ended or stopped or (bool(pending) and time >= pending[0] * (1.0 - 1e-13))
-        while pending and time >= pending[0] * (1.0 - 1e-13):
+        due = plan.frames is None or ended or stopped or (bool(pending) and _reached(time, pending[0]))
+        while pending and _reached(time, pending[0]):
             pending.pop(0)
         status = Status.COMPLETE if ended else Status.STOPPED if stopped else Status.RUNNING
-        yield Moment(time, state, numbers, energy, status, due, extras(plan, memory))
+        yield Moment(standing, numbers, energy, status, due, extras(plan, standing.memory))
         if ended or stopped:
             return
+
+
+def _reached(time: float, frame: float) -> bool:
+    return time >= frame * (1.0 - 1e-13)
+
+
+def _after(plan: Plan, standing: Standing, attempt: "Attempt", energy: float) -> Standing:
+    step, ledger = attempt.step, standing.ledger
+    if ledger is not None:
+        ledger = ledger.after(plan, attempt.time, step.state, step.memory, energy)
+    done = standing.done + 1
+    return Standing(attempt.time, step.state, step.memory, attempt.dt, attempt.controller, ledger, done)
 
 
 def _energy(plan: Plan, step: Step, time: float) -> float:
@@ -111,18 +87,6 @@ def _energy(plan: Plan, step: Step, time: float) -> float:
         return step.energy
     with np.errstate(all="ignore"):
         return plan.flow.energy(time, step.state)
-
-
-def _first(plan: Plan) -> float:
-    """The first step to try: the fixed one, the whole way for an exact stepper, or a guess."""
-    if plan.dt is not None:
-        if plan.stepper.order is not None:
-            with np.errstate(all="ignore"):
-                plan.flow.rate(0.0, plan.state)
-        return plan.dt
-    if plan.stepper.order == np.inf:
-        return plan.t_end
-    return first_step(plan.flow, plan.state, plan.t_end, plan.tol)
 
 
 @dataclass(frozen=True)
@@ -137,36 +101,20 @@ class Attempt:
     status: Status
 
 
-def _try(plan: Plan, time: float, state: Any, dt: float, memory: Memory, noise: CounterNoise) -> Step:
-    try:
-        with np.errstate(all="ignore"):
-            return plan.stepper.step(plan.flow, time, state, dt, memory, noise)
-    except (InputError, np.linalg.LinAlgError) as error:
-        # The flow is not defined at a state reached inside the step.
-        return Step(state, status=Status.UNDEFINED, note=str(error))
-
-
-def _fixed_step(plan: Plan, time: float, state: Any, done: int, memory: Memory, noise: CounterNoise) -> Attempt:
+def _fixed_step(plan: Plan, standing: Standing) -> Attempt:
     assert plan.dt is not None
     # Times are multiples of dt, not sums: no rounding piles up.
+    done = standing.done
     last = plan.count is not None and done + 1 >= plan.count
     new_time = plan.t_end if last else (done + 1) * plan.dt
     dt = plan.dt if not last else min(plan.dt, plan.t_end - done * plan.dt)
     dt = plan.dt if abs(dt - plan.dt) <= 1e-9 * plan.dt else dt
-    step = _try(plan, time, state, dt, memory, noise)
-    return Attempt(step, new_time, Controller(plan.tol, False), plan.dt, 0, step.status)
+    step = _try(plan, standing, dt)
+    return Attempt(step, new_time, standing.controller, plan.dt, 0, step.status)
 
 
-def _adaptive_step(
-    plan: Plan,
-    controller: Controller,
-    time: float,
-    state: Any,
-    dt: float,
-    goal: float,
-    memory: Memory,
-    noise: CounterNoise,
-) -> Attempt:
+def _adaptive_step(plan: Plan, standing: Standing, goal: float) -> Attempt:
+    time, controller, dt = standing.time, standing.controller, standing.dt
     rejections, wanted, step = 0, dt, None
     while True:
         # Two steps of nearly equal size reach a frame better than a long and a tiny one.
@@ -175,8 +123,8 @@ def _adaptive_step(
         size = gap if lands else min(dt, 0.5 * gap) if dt > 0.5 * gap else dt
         if size < 1e-15 * plan.t_end or time + size == time:
             status = Status.STEP_UNDERFLOW if step is None or not step.note else Status.UNDEFINED
-            return Attempt(step or Step(state), time, controller, dt, rejections, status)
-        step = _try(plan, time, state, size, memory, noise)
+            return Attempt(step or Step(standing.state), time, controller, dt, rejections, status)
+        step = _try(plan, standing, size)
         # A second-order step asks for a few smaller ones at most; one that still fails stands at a singularity.
         singular = controller.singular or rejections >= 3 or step.counts.get("fallbacks", 0.0) > 0.0
         ratio = controller.ratio(step.error, size, singular) if step.status is Status.RUNNING else np.nan
@@ -192,10 +140,19 @@ def _adaptive_step(
             return Attempt(step, time, controller, dt, rejections, status)
 
 
-def _numbers(
-    plan: Plan, step: Step, time: float, dt: float, energy: float, rejections: int, ledger: Ledger | None
-) -> dict[str, float]:
-    values = {"time": time, "dt": dt, "energy": energy, "error": step.error, "rejections": float(rejections)}
+def _try(plan: Plan, standing: Standing, dt: float) -> Step:
+    state, noise = standing.state, CounterNoise(plan.seed, standing.done)
+    try:
+        with np.errstate(all="ignore"):
+            return plan.stepper.step(plan.flow, standing.time, state, dt, standing.memory, noise)
+    except (InputError, np.linalg.LinAlgError) as error:
+        # The flow is not defined at a state reached inside the step.
+        return Step(state, status=Status.UNDEFINED, note=str(error))
+
+
+def _numbers(plan: Plan, attempt: Attempt, dt: float, energy: float, ledger: Ledger | None) -> dict[str, float]:
+    step, time, rejections = attempt.step, attempt.time, float(attempt.rejections)
+    values = {"time": time, "dt": dt, "energy": energy, "error": step.error, "rejections": rejections}
     if ledger is not None:
         values |= {"dissipation": ledger.power, "balance": ledger.residual}
     if plan.flow.facts.per_time:

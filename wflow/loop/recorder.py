@@ -4,12 +4,13 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,24 @@ from wflow.arrays import Array
 from wflow.errors import InputError, Status
 from wflow.loop.ledger import keeps_balance
 from wflow.loop.plan import Plan
+from wflow.loop.standing import Standing, extras, from_arrays, opening, to_arrays
 from wflow.records import box, describe_grid, row
 from wflow.results import Result, load, make_layout
 from wflow.states import Particles, kind
-from wflow.store import Writer
+from wflow.store import Layout, Writer
 
+RECORDED = "recorded"
 VERSIONED = ("wflow", "numpy", "scipy", "numba", "h5py", "sympy")
+
+
+# Seconds between checkpoints, at least; and how many times what one costs, so that they cost a fiftieth at most.
+PERIOD, SPARSE = 5.0, 50.0
 
 
 @dataclass
 class Recorder:
-    """Collects a run. With `out` each frame goes to the file at once and only there."""
+    """Collects a run. With `out` each frame goes to the file at once and only there, and where the run stands is
+    kept now and then."""
 
     plan: Plan
     info: dict[str, Any]
@@ -40,14 +48,33 @@ class Recorder:
     extras: dict[str, list[Array]] = field(default_factory=dict)
     steps: list[dict[str, float]] = field(default_factory=list)
     writer: Writer | None = None
+    recorded: float = np.nan
+    kept: float = field(default_factory=perf_counter)
+    cost: float = 0.0
+
+    def start(self) -> Standing:
+        """Where the run starts: at its beginning, which is recorded, or at the checkpoint of the file."""
+        if self.writer is not None and self.writer.resumed is not None:
+            arrays = self.writer.resumed.arrays
+            self.recorded = float(arrays[RECORDED])
+            return from_arrays(self.plan, arrays)
+        begun = opening(self.plan)
+        self.frame(0.0, self.plan.state, extras(self.plan, begun.memory))
+        return begun
+
+    def go_on(self, first: Mapping[str, float], held: Mapping[str, Array]) -> None:
+        """Open the file that is there, to go on from its checkpoint; `first` and `held` belong to the first frame."""
+        assert self.out is not None
+        self.writer = Writer(self.out, self._layout(self.plan.state, first, held), resume=True)
 
     def frame(self, time: float, state: Any, extras: dict[str, Array], energy: float = np.nan) -> None:
         """Record a state and what else belongs to the frame; `energy` where it is known already."""
         with np.errstate(all="ignore"):  # the last frame of a run that broke may hold any number
             values = measure(self.plan, time, state, energy)
+        self.recorded = time
         if self.out is None:
             if not self.times:  # a result that could not be saved is refused at the start
-                make_layout(state, None, tuple(values), step_names(self.plan), self.info, self.target, tuple(extras))
+                self._layout(state, values, extras)
             self.times.append(time)
             self.states.append(state)
             self.frames.append(values)
@@ -55,11 +82,22 @@ class Recorder:
                 self.extras.setdefault(name, []).append(array)
             return
         if self.writer is None:
-            planned = None if self.plan.frames is None else 1 + len(self.plan.frames)
-            names = step_names(self.plan)
-            layout = make_layout(state, planned, tuple(values), names, self.info, self.target, tuple(extras))
-            self.writer = Writer(self.out, layout, overwrite=True)
+            self.writer = Writer(self.out, self._layout(state, values, extras), overwrite=True)
         self.writer.frame({"time": np.float64(time), **row(state), **extras, **values})
+
+    def _layout(self, state: Any, values: Mapping[str, float], held: Mapping[str, Array]) -> Layout:
+        planned = None if self.plan.frames is None else 1 + len(self.plan.frames)
+        return make_layout(state, planned, tuple(values), step_names(self.plan), self.info, self.target, tuple(held))
+
+    def keep(self, standing: Standing, always: bool = False) -> None:
+        """Keep where the run stands, if it is time to."""
+        if self.writer is None:
+            return
+        now = perf_counter()
+        if always or now - self.kept >= max(PERIOD, SPARSE * self.cost):
+            self.writer.checkpoint(to_arrays(standing) | {RECORDED: np.array(self.recorded)})
+            self.kept = perf_counter()
+            self.cost = self.kept - now
 
     def step(self, values: dict[str, float]) -> None:
         """Record the numbers of an accepted step."""
@@ -71,7 +109,7 @@ class Recorder:
     def finish(self, status: Status) -> Result:
         """Close the file, if there is one, and return the result."""
         if self.writer is not None and self.out is not None:
-            self.writer.close(status.value)
+            (self.writer.leave if status.resumable else self.writer.close)(status.value)
             return load(self.out)
         names = tuple(self.frames[0])
         diagnostics = {name: np.array([frame[name] for frame in self.frames]) for name in names}
@@ -118,7 +156,7 @@ def measure(plan: Plan, time: float, state: Any, energy: float) -> dict[str, flo
 
 def describe(plan: Plan, functional: Any, given: dict[str, Any]) -> dict[str, Any]:
     """What made a result, as plain data."""
-    arguments = {name: value for name, value in given.items() if name not in ("stepper", "metric", "rng")}
+    arguments = {name: value for name, value in given.items() if name not in ("stepper", "rng")}
     return {
         "wflow_version": installed("wflow"),
         "state": kind(plan.state),
@@ -137,17 +175,19 @@ def describe(plan: Plan, functional: Any, given: dict[str, Any]) -> dict[str, An
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON takes it; objects as their text."""
+    """A value as JSON takes it; objects as their text, functions so that no expression reads the same."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.integer | np.floating):
         return value.item()
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if callable(value):
-        return getattr(value, "__qualname__", type(value).__name__)
+    if callable(value) and not hasattr(value, "__dataclass_fields__"):
+        return f"function {getattr(value, '__qualname__', type(value).__name__)}"
     return repr(value)
 
 

@@ -7,7 +7,8 @@ either kind, `verify` looks for damage.
 
 from wflow.store.layout import SCHEMA, Layout, Variable
 from wflow.store.reader import Reader
+from wflow.store.slots import Checkpoint
 from wflow.store.verify import verify
 from wflow.store.writer import Writer
 
-__all__ = ["SCHEMA", "Layout", "Reader", "Variable", "Writer", "verify"]
+__all__ = ["SCHEMA", "Checkpoint", "Layout", "Reader", "Variable", "Writer", "verify"]

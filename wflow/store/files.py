@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from wflow.errors import FileError, InputError
+from wflow.store import slots
 from wflow.store.disk import Disk
 from wflow.store.layout import FRAME_SUM, RUNNING, SCHEMA, STEP, STEP_SUM, Layout, checksum, plain
 
@@ -85,14 +86,15 @@ def contents(layout: Layout, rows: int, steps: int) -> dict[str, tuple[tuple[str
     return parts
 
 
-def fill(file: h5py.File, layout: Layout, rows: int, steps: int, storage: str, sample: h5py.File | None) -> None:
-    """Write attributes, fixed arrays and, as NaN, the rows to come; `sample` asks for packed storage."""
+def fill(file: h5py.File, layout: Layout, room: tuple[int, int], storage: str, sample: h5py.File | None) -> None:
+    """Write attributes, fixed arrays and, as NaN, the rows to come: `room` for frames and steps; `sample` asks for
+    packed storage."""
     for counter in ("committed", "committed_steps"):
         file.attrs.create(counter, np.int64(0))
     _attribute(file, "status", np.array(RUNNING.encode(), f"S{STATUS}"))
     _attribute(file, "storage", plain("storage", storage))
     file.attrs.create("wflow_schema", np.array(SCHEMA, np.int64))
-    parts = contents(layout, rows, steps)
+    parts = contents(layout, *room)
     for name, (_, values) in parts.items():
         if isinstance(values, tuple):
             _create(file, name, values, np.dtype("f8"), None if sample is None else sample[name])
@@ -111,6 +113,24 @@ def fill(file: h5py.File, layout: Layout, rows: int, steps: int, storage: str, s
                 file[name].dims[axis].attach_scale(file[dim])
     for name, value in layout.attributes.items():
         _attribute(file, name, plain(name, value))
+
+
+def add_slots(file: h5py.File, count: int) -> None:
+    """Two slots of `count` blocks of bytes for checkpoints, their space taken and not yet filled."""
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_attr_phase_change(1000, 0)
+    plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    shape = (2, count, slots.BLOCK)
+    file.create_dataset(slots.NAME, shape, "u1", dcpl=plist)
+    for dim, size in zip(slots.DIMS, shape, strict=True):
+        _create(file, dim, (size,), np.dtype("i8"), None)
+        file[dim][...] = np.arange(size)
+        file[dim].make_scale(dim)
+        _attribute(file[dim], "dimensions", plain(dim, [dim]))
+    _attribute(file[slots.NAME], "dimensions", plain(slots.NAME, list(slots.DIMS)))
+    for axis, dim in enumerate(slots.DIMS):
+        file[slots.NAME].dims[axis].attach_scale(file[dim])
 
 
 def _attribute(file: h5py.File | h5py.Dataset, name: str, value: np.ndarray) -> None:

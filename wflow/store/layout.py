@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from wflow.errors import InputError
+from wflow.store.slots import DIMS, NAME
 
 SCHEMA = (1, 0)
 STEP = "step_"
@@ -59,7 +60,7 @@ class Layout:
                     f"{variable.name!r} has dims {variable.dims} and rows of shape {variable.shape}: "
                     "dims must be 'time' and then one name for each axis of a row"
                 )
-        names = ["time", FRAME_SUM, "step", STEP_SUM, *self.sizes]
+        names = ["time", FRAME_SUM, "step", STEP_SUM, NAME, *DIMS, *self.sizes]
         names += [v.name for v in self.framed] + [*self.static] + [STEP + name for name in self.stepped]
         for name in names:
             _check_name(name)

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from wflow.errors import FileError, InputError, choose
-from wflow.store import files, guard
+from wflow.store import files, guard, slots
 from wflow.store.disk import Disk
 from wflow.store.layout import FRAME_SUM, STEP, STEP_SUM
 
@@ -71,7 +71,14 @@ class Reader:
     @property
     def static_names(self) -> tuple[str, ...]:
         """The arrays written once, coordinates among them."""
-        return tuple(n for n, dims in self._now().dims.items() if dims[:1] not in (("time",), ("step",)))
+        dims = self._now().dims
+        return tuple(
+            n for n in dims if dims[n][:1] not in (("time",), ("step",)) and n not in (slots.NAME, *slots.DIMS)
+        )
+
+    def checkpoint(self) -> slots.Checkpoint | None:
+        """Return the newest whole checkpoint, None where there is none."""
+        return self._patiently(lambda: checkpoint(self._fresh()))
 
     @property
     def steps(self) -> dict[str, np.ndarray]:
@@ -156,6 +163,16 @@ def look(path: Path) -> View:
         files.finish(file, disk)
         raise
     return view
+
+
+def checkpoint(view: View) -> slots.Checkpoint | None:
+    """The newest whole checkpoint of a file."""
+    if slots.NAME not in view.dims:
+        return None
+    dataset = view.file[slots.NAME]
+    if dataset.ndim != 3 or dataset.shape[0] != 2 or dataset.dtype != np.uint8:
+        raise FileError(f"{slots.NAME!r} is {dataset.dtype} {dataset.shape}, not two slots of bytes")
+    return slots.newest(dataset[...], view.attributes)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -10,7 +10,8 @@ from wflow.errors import FileError
 from wflow.store import files, trailer
 from wflow.store.layout import FRAME_SUM, PACKED, STEP, STEP_SUM, checksum
 from wflow.store.reader import View, look
-from wflow.store.writer import frame_sum, step_sums
+from wflow.store.slots import DIMS, NAME
+from wflow.store.sums import frame_sum, step_sums
 
 SHOWN = 5
 
@@ -95,7 +96,7 @@ def _steps(view: View) -> list[str]:
 def _fixed(view: View) -> list[str]:
     problems = []
     for name, dims in view.dims.items():
-        if dims[:1] != ("time",) and not name.startswith(STEP):
+        if dims[:1] != ("time",) and not name.startswith(STEP) and name not in (NAME, *DIMS):
             values = np.ascontiguousarray(view.file[name][...])
             if checksum(values) != view.file[name].attrs.get("crc32"):
                 problems.append(f"{name!r} is damaged: its values do not have the checksum they were written with")
