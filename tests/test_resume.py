@@ -193,7 +193,7 @@ def test_the_newest_whole_checkpoint_wins(tmp_path, always):
         assert newest.steps == 6
         data = bytearray(out.read_bytes())
         for number in range(newest.number, newest.number - broken, -1):
-            data[data.index(marked(number)) + 60] ^= 1
+            data[data.index(b"]]]", data.index(marked(number))) + 8] ^= 1
         out.write_bytes(data)
         seen = Counting()
         decay(out, seen, resume=True)
