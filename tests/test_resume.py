@@ -302,7 +302,7 @@ def test_checkpoints_are_rare(tmp_path, monkeypatch):
 
     plan = type("Plan", (), {})()
     keeper = recorder.Recorder(plan, {}, tmp_path / "a.h5", writer=Slow(), kept=0.0)
-    monkeypatch.setattr(recorder, "to_arrays", lambda standing: {})
+    monkeypatch.setattr(recorder, "to_arrays", lambda *_: {})
     for _ in range(60):
         now[0] += 1.0
         keeper.keep(None)

@@ -1,5 +1,6 @@
 """How a state stands in a file: named arrays with named dimensions, and back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from wflow.store import Reader, Variable
 
 AXES = ("x", "y", "z")
 # Names of the arrays of states that change from frame to frame.
-STATE_ARRAYS = ("density", "position", "mean", "covariance")
+STATE_ARRAYS = ("density", "position", "weight", "mean", "covariance")
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,16 @@ class Form:
     coordinates: dict[str, Array]
 
 
-def form(state: Any) -> Form:
-    """The form in a file of all states like this one."""
+def form(state: Any, weighted: bool = False) -> Form:
+    """The form in a file of all states like this one; `weighted` clouds change their weights."""
     if isinstance(state, Density):
         names = AXES[: state.dim]
         axes = dict(zip(names, state.grid.centers, strict=True))
         return Form((Variable("density", ("time", *names), state.grid.cells),), {}, axes)
     if isinstance(state, Particles):
         position = Variable("position", ("time", "particle", "axis"), state.positions.shape)
+        if weighted:
+            return Form((position, Variable("weight", ("time", "particle"), state.weights.shape)), {}, {})
         return Form((position,), {"weight": (("particle",), state.weights)}, {})
     if isinstance(state, Point):
         return Form((Variable("position", ("time", "axis"), (state.dim,)),), {}, {})
@@ -40,15 +43,21 @@ def form(state: Any) -> Form:
     return Form((mean, Variable("covariance", ("time", "axis", "axis_2"), (state.dim, state.dim))), {}, {})
 
 
-def row(state: Any) -> dict[str, Array]:
-    """The arrays of one frame."""
+def row(state: Any, weighted: bool = False) -> dict[str, Array]:
+    """The arrays of one frame; of a `weighted` cloud with its weights."""
     if isinstance(state, Density):
         return {"density": state.values}
     if isinstance(state, Particles):
-        return {"position": state.positions}
+        return {"position": state.positions} | ({"weight": state.weights} if weighted else {})
     if isinstance(state, Point):
         return {"position": state.x}
     return {"mean": state.mean, "covariance": state.cov}
+
+
+def weights_change(states: Sequence[Any]) -> bool:
+    """Whether the last of some states is a cloud of other weights than the first."""
+    first, last = states[0], states[-1]
+    return isinstance(first, Particles) and not np.array_equal(first.weights, last.weights, equal_nan=True)
 
 
 def box(state: Any) -> Grid | None:
@@ -84,7 +93,8 @@ def read_state(reader: Reader, index: int, word: str, grid: Grid | None) -> Any:
         return Density(grid, np.ones(grid.cells)).at(reader.frame("density", index))
     if word == "particles":
         positions = reader.frame("position", index)
-        return Particles(np.zeros((1, positions.shape[1]))).with_parts(positions, reader.static("weight"), grid)
+        weights = reader.frame("weight", index) if "weight" in reader.names else reader.static("weight")
+        return Particles(np.zeros((1, positions.shape[1]))).with_parts(positions, weights, grid)
     if word == "point":
         x = reader.frame("position", index)
         return Point(np.zeros(x.size)).at(x)

@@ -11,7 +11,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import FileError, InputError, Status
-from wflow.records import STATE_ARRAYS, form, read_state, rebuild_grid, row
+from wflow.records import STATE_ARRAYS, form, read_state, rebuild_grid, row, weights_change
 from wflow.store import Layout, Reader, Variable, Writer
 
 JSON_ATTRIBUTES = ("arguments", "grid", "versions")
@@ -88,14 +88,15 @@ class Result:
         """Write the result to an HDF5 file of the package's layout, replacing a result that is there."""
         names = tuple(self.diagnostics)
         series, more = tuple(self.steps), tuple(self.extras)
-        layout = make_layout(self.states[0], len(self.times), names, series, self.info, self.target, more)
+        moving = weights_change(self.states)
+        layout = make_layout(self.states[0], len(self.times), names, series, self.info, self.target, more, moving)
         with Writer(path, layout, overwrite=True) as writer:
             for index in range(len(self.steps.get("time", ()))):
                 writer.step({name: series[index] for name, series in self.steps.items()})
             for index, time in enumerate(self.times):
                 extra: dict[str, Any] = {name: series[index] for name, series in self.diagnostics.items()}
                 extra |= {name: rows[index] for name, rows in self.extras.items()}
-                writer.frame({"time": time, **row(self.states[index]), **extra})
+                writer.frame({"time": time, **row(self.states[index], moving), **extra})
             writer.close(self.status.value)
         return Path(path)
 
@@ -105,8 +106,9 @@ class Result:
             xarray = import_module("xarray")
         except ImportError:
             raise InputError("to_xarray needs xarray: pip install 'wflow[xarray]'") from None
-        state = form(self.states[0])
-        rows = [row(s) for s in self.states]
+        moving = weights_change(self.states)
+        state = form(self.states[0], moving)
+        rows = [row(s, moving) for s in self.states]
         variables: dict[str, Any] = {v.name: (v.dims, np.stack([r[v.name] for r in rows])) for v in state.framed}
         variables |= {name: (state.framed[0].dims, np.stack(list(array))) for name, array in self.extras.items()}
         variables |= {name: ("time", series) for name, series in self.diagnostics.items()}
@@ -124,7 +126,7 @@ class Result:
         return (
             np.array_equal(self.times, other.times)
             and all(_same(a, b) for a, b in series)
-            and all(_same(row(a), row(b)) for a, b in zip(self.states, other.states, strict=True))
+            and all(_same(row(a, True), row(b, True)) for a, b in zip(self.states, other.states, strict=True))
             and _same(_static(self), _static(other))
             and self.extras.keys() == other.extras.keys()
             and all(
@@ -141,7 +143,7 @@ class Result:
 
 
 def _static(result: Result) -> dict[str, Array]:
-    fixed = {name: array for name, (_, array) in form(result.states[0]).static.items()}
+    fixed = {name: array for name, (_, array) in form(result.states[0], True).static.items()}
     return fixed if result.target is None else fixed | {"target": result.target}
 
 
@@ -162,9 +164,10 @@ def make_layout(
     info: dict[str, Any],
     target: Array | None,
     extras: tuple[str, ...] = (),
+    weighted: bool = False,
 ) -> Layout:
     """The layout of a result file; `extras` are arrays in the shape of the state's coordinates."""
-    shape = form(state)
+    shape = form(state, weighted)
     static = dict(shape.static)
     if target is not None:
         static["target"] = (shape.framed[0].dims[1:], target)

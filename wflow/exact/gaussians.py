@@ -36,6 +36,20 @@ def gaussian_kl_natural(mean: float, sd: float, t: float) -> tuple[float, float]
     return float(mean / sd**2 * np.exp(-t) / precision), float(precision**-0.5)
 
 
+def gaussian_kl_both(mean: float, sd: float, t: float) -> tuple[float, float]:
+    """The same for both at once, the Wasserstein–Fisher–Rao metric with reaction 1.
+
+    Precision l' = (1 - l)(1 + 2 l) and mean' = -mean (1 + 1/l), so that y = (1 - l)/(1 + 2 l) falls as e^(-3t): l =
+    (1 - y)/(1 + 2 y), mean e^(-2t) (1 - y0)/(1 - y). Source: the sum of the two flows above, which both stay Gaussian.
+
+    >>> tuple(round(v, 10) for v in gaussian_kl_both(1.0, 2.0, t=1.0))
+    (0.0693951317, 1.0375871659)
+    """
+    start = (1 - sd**-2) / (1 + 2 * sd**-2)
+    y = start * np.exp(-3 * t)
+    return float(mean * np.exp(-2 * t) * (1 - start) / (1 - y)), float(np.sqrt((1 + 2 * y) / (1 - y)))
+
+
 def jko_gaussian_step(mean: float, sd: float, tau: float) -> tuple[float, float]:
     """One JKO step of length tau for KL(q | N(0, 1)) from N(mean, sd^2).
 

@@ -24,14 +24,15 @@ from wflow.flows.diffusion import Diffusion
 from wflow.flows.gaussian import GaussianFlow, resolved
 from wflow.flows.particles import ParticleFlow
 from wflow.flows.point import PointFlow
-from wflow.flows.protocol import Facts, Flow, Solve
+from wflow.flows.protocol import Facts, Flow, Solve, Split
+from wflow.flows.reaction import check_reaction
 from wflow.flows.reference import LOWEST, Reference, reference
 from wflow.flows.terms import Terms, sort_terms
 from wflow.flows.transport import Drift
 from wflow.flows.variation import Variation
 from wflow.functionals import Functional, Logarithmic
 from wflow.grid import Grid
-from wflow.metrics import Stein, as_metric
+from wflow.metrics import FisherRao, Stein, WassersteinFisherRao, as_metric
 from wflow.states import Density, Gaussian, Particles, Point
 from wflow.targets import Target, Uniform
 
@@ -117,6 +118,9 @@ def _density_flow(terms: Terms, metric: Any, state: Density, extra: Any, rtol: f
     diffusion = None if form is None else Diffusion(form, terms.temperature)
     variation = Variation(grid, terms, state.mass)
     variation.check()
+    if isinstance(metric, FisherRao | WassersteinFisherRao):
+        walls = np.zeros(grid.cells, bool) if form is None else form.log_cells == -np.inf
+        check_reaction(terms, state, metric, drift is not None, walls)
     return DensityFlow(terms, metric, variation, diffusion, drift, rtol)
 
 
@@ -228,4 +232,4 @@ def box_of(domain: Grid | None) -> Box | None:
     return Box(domain.lower, domain.upper, tuple(pair[0] for pair in domain.boundary))
 
 
-__all__ = ["FLOWS", "Array", "Facts", "Flow", "Solve", "box_of", "energy", "log_mass", "make_flow"]
+__all__ = ["FLOWS", "Array", "Facts", "Flow", "Solve", "Split", "box_of", "energy", "log_mass", "make_flow"]

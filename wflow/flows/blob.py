@@ -81,6 +81,16 @@ class BlobPart:
             spread -= _mean(state.weights, spread)
         return self.weight * (spread + pull)
 
+    def slope(self, state: Particles) -> Array:
+        """∂E/∂wᵢ `(n,)`: e(sᵢ) + (K * (a μ/s))(xᵢ)."""
+        s, _, sums = self._sums(state)
+        logs = self._log_ratios(s, state)
+        value, spread = np.zeros_like(s), np.zeros_like(s)
+        for (c, term), log_u in zip(self.blob.densities, logs, strict=True):
+            value += c * per_mass(term.generator, log_u)
+            spread += c * per_mass_slope(term.generator, log_u)
+        return self.weight * (value + sums((state.weights * spread / s)[None])[0][0])
+
     def radius(self, state: Particles) -> float:
         """About the largest rate of the linearised flow, without its targets.
 

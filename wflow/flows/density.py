@@ -2,11 +2,12 @@
 
 Density terms that form one filtration equation take its two-point flux (`diffusion.py`); every other functional
 takes the upwind flux of -∇ξ with ξ = δF/δq at the cells, which is at rest exactly where ξ is constant; a prescribed
-drift adds its own upwind flux (`transport.py`).
+drift adds its own upwind flux (`transport.py`). Metrics with a reaction are in `reaction.py`: in Fisher–Rao the
+coordinates are log q, and there is no flux.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,12 +19,13 @@ from wflow.flows.boxes import kernel_faces, mean_on_faces, padded, wraps
 from wflow.flows.diffusion import Diffusion, damping
 from wflow.flows.filtration import settled
 from wflow.flows.protocol import Facts, Solve, recurrence
+from wflow.flows.reaction import log_linear, reacted, reaction_of
 from wflow.flows.reference import Weights
 from wflow.flows.terms import Terms
 from wflow.flows.transport import Drift, descent_velocities, upwind_rate
 from wflow.flows.variation import Variation
 from wflow.linalg.krylov import directional, newton_krylov, power_radius
-from wflow.metrics import Metric
+from wflow.metrics import FisherRao, Metric, Wasserstein, WassersteinFisherRao, centred
 from wflow.states import Density
 
 
@@ -41,6 +43,11 @@ class DensityFlow:
     @cached_property
     def facts(self) -> Facts:
         timed = self.terms.potential.timed
+        if self._in_place:
+            linear = log_linear(self.terms) and not timed
+            return Facts(per_time=True, signed=False, balanced=not timed, flat=False, linear=linear)
+        reacting = isinstance(self.metric, WassersteinFisherRao)
+        filtered = self.diffusion is not None and self.diffusion.form.linear
         return Facts(
             per_time=True,
             # Mass that leaves through an absorbing side may carry negative energy away.
@@ -50,8 +57,22 @@ class DensityFlow:
             transport=not self.terms.densities,
             balanced=not timed,
             fused=self.diffusion is not None and self.diffusion.frozen and self.extra is None,
-            linear=self.diffusion is not None and self.diffusion.form.linear and self.extra is None and not timed,
+            linear=filtered and self.extra is None and not timed and not reacting,
         )
+
+    @property
+    def _in_place(self) -> bool:
+        return isinstance(self.metric, FisherRao)
+
+    @cached_property
+    def transport(self) -> "DensityFlow | None":
+        """The flow without its reaction, where it has both: what a splitting puts between two half reactions."""
+        return replace(self, metric=Wasserstein()) if isinstance(self.metric, WassersteinFisherRao) else None
+
+    def react(self, time: float, state: Density, dt: float) -> Density:
+        """The reaction alone over dt."""
+        rate = reaction_of(self.metric)
+        return reacted(self.terms, self.variation.slope, time, state, dt, rate, self.rtol)
 
     @property
     def _open(self) -> bool:
@@ -68,12 +89,15 @@ class DensityFlow:
         if not self.facts.balanced:
             return np.nan
         rate = self.rate(time, state) if rate is None else rate
+        rate = self.metric.velocity(state, rate)
         with np.errstate(all="ignore"):
             power = np.where(rate == 0.0, 0.0, self.variation.slope(time, state.values) * rate)
             total = -float(power.sum()) * state.grid.volume
         return total if np.isfinite(total) else np.inf  # an unbounded velocity into a vacuum
 
     def rate(self, time: float, state: Density) -> Array:
+        if self._in_place:
+            return self.metric.direction(state, self.variation.slope(time, state.values), _no_hessian)
         return self._rate(time, state.grid, state.values)
 
     def _rate(self, time: float, grid: Any, q: Array) -> Array:
@@ -84,6 +108,8 @@ class DensityFlow:
             out = upwind_rate(grid, q, descent_velocities(grid, self.variation.slope(time, q)))
         if self.extra is not None:
             out = out + upwind_rate(grid, q, self.extra.velocities(time))
+        if isinstance(self.metric, WassersteinFisherRao):
+            out = out - self.metric.reaction * q * centred(q, self.variation.slope(time, q))
         return out
 
     def drift(self, time: float, state: Density) -> Array:
@@ -149,6 +175,8 @@ class DensityFlow:
         return state.at(self.diffusion.recurrence(time, state.values, dt, rows, first, self._inner(dt)))
 
     def propagate(self, state: Density, dt: float) -> Solve:
+        if self._in_place and self.facts.linear:
+            return Solve(self.react(0.0, state, dt), 1, 0, True)
         if self.diffusion is None or not self.facts.linear:
             raise InputError("only a linear flow on a grid has an exponential; take an adaptive stepper")
         values, answer = self.diffusion.propagate(state.values, dt, max(1e-12, self.rtol * dt), state.grid.volume)
@@ -167,6 +195,7 @@ class DensityFlow:
         raise InputError("MALA moves particles, not a density; take wf.Particles(density.sample(n))")
 
     def error(self, state: Density, delta: Array) -> float:
+        delta = state.values * delta if self._in_place else delta
         return float(np.abs(delta).sum()) * state.grid.volume
 
     def measures(self, time: float, state: Density) -> dict[str, float]:
@@ -174,3 +203,7 @@ class DensityFlow:
         if self._open:  # what has left through absorbing sides: mass + outflow is the mass of the start
             values["outflow"] = self.variation.mass - state.mass
         return values
+
+
+def _no_hessian() -> Array:
+    raise InputError("densities have no Hessian metric; take metrics.Wasserstein()")

@@ -6,7 +6,8 @@ The plug-in flow puts a density estimate q̂ into the velocity -∇δF/δq,
 
 and is the gradient flow of no discrete energy: its dissipation is not claimed. Entropy and reverse KL have the noisy
 form dx = (c ∇ log p - ∇V - ∇W * q) dt + sqrt(2c) dW. A Blob adds minus the exact gradient of its own discrete energy
-(`flows.blob`).
+(`flows.blob`). In metrics with a reaction weights change too, d log wᵢ/dt = -a (ξᵢ - ⟨ξ⟩) with ξ = Σ c φ'(u) + V +
+W * q at the particles: rates are (velocity | growth), `(n, d + 1)`, or the growth alone.
 """
 
 from collections.abc import Callable
@@ -25,10 +26,11 @@ from wflow.flows.pairs import mean_force, mean_value
 from wflow.flows.point import mixed_rms, potential_objective
 from wflow.flows.pointwise import pieces, pointwise
 from wflow.flows.protocol import Facts, Solve, recurrence
-from wflow.flows.terms import Terms, diffusivity, per_mass
+from wflow.flows.reaction import reach, reaction_of
+from wflow.flows.terms import Terms, diffusivity, per_mass, slope_of
 from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import proximal_rows
-from wflow.metrics import Metric, Stein, Wasserstein
+from wflow.metrics import FisherRao, Metric, Stein, Wasserstein, WassersteinFisherRao, centred, grown
 from wflow.states import Particles
 
 
@@ -51,15 +53,30 @@ class ParticleFlow:
         stein = isinstance(self.metric, Stein)
         pure = not self.terms.densities and self.extra is None and not stein
         noisy = not self.terms.densities or self.terms.logarithmic
+        reacting = reaction_of(self.metric) > 0.0
         return Facts(
+            flat=not reacting,
+            weighted=reacting,
             folded=self.box is not None,
-            decays=pure and not self.terms.potential.timed and self.box is None,
-            stiff=bool(self.blobs) and self._only_blobs,
+            decays=pure and not self.terms.potential.timed and self.box is None and not reacting,
+            stiff=bool(self.blobs) and self._only_blobs and not reacting,
             metered=pure and not self.terms.interactions and not self.blobs,
             balanced=pure and self.box is None and not self.terms.potential.timed,
-            noisy=noisy and not self.blobs and not stein,
+            noisy=noisy and not self.blobs and not stein and not isinstance(self.metric, FisherRao),
             timed=self.terms.potential.timed or (self.extra is not None and self.extra.timed),
         )
+
+    @cached_property
+    def transport(self) -> "ParticleFlow | None":
+        """The flow without its reaction, where it has both: what samplers move, between two half reactions."""
+        return replace(self, metric=Wasserstein()) if isinstance(self.metric, WassersteinFisherRao) else None
+
+    def react(self, time: float, state: Particles, dt: float) -> Particles:
+        """Weights alone over dt, ξ taken once: exact for ξ = ε log q̂ + V were q̂ to grow with the weights."""
+        rate, warmth = reaction_of(self.metric), self.terms.temperature if self.terms.logarithmic else 0.0
+        length = reach(rate, warmth, dt)
+        xi = self._slope(time + 0.5 * dt, state)[:, None]
+        return grown(state, -length * centred(state.weights[:, None], xi))
 
     @property
     def _only_blobs(self) -> bool:
@@ -96,9 +113,33 @@ class ParticleFlow:
     def dissipation(self, time: float, state: Particles, rate: Array | None = None) -> float:
         if not self.facts.balanced:
             return np.nan
-        return float(state.weights @ np.sum(self.rate(time, state) ** 2, axis=1))
+        squares = self.rate(time, state) ** 2
+        if (reaction := reaction_of(self.metric)) > 0.0:
+            squares[:, -1] /= reaction
+        return float(state.weights @ np.sum(squares, axis=1))
 
     def rate(self, time: float, state: Particles) -> Array:
+        if isinstance(self.metric, FisherRao):
+            return self.metric.direction(state, self._slope(time, state)[:, None], _no_hessian)
+        if isinstance(self.metric, WassersteinFisherRao):
+            covector = np.column_stack([-self._velocity(time, state), self._slope(time, state)])
+            return self.metric.direction(state, covector, _no_hessian)
+        return self._velocity(time, state)
+
+    def _slope(self, time: float, state: Particles) -> Array:
+        """ξ at the particles `(n,)`; of blobs ∂E/∂wᵢ."""
+        x = state.positions
+        total = self.terms.potential.value(x, time)
+        if self.terms.densities:
+            logs = np.log(self.estimate(state).density)
+            for (weight, term), norm in zip(self.terms.densities, self.log_norms, strict=True):
+                log_u = logs if term.target is None else logs - term.target.log_density(x) + norm
+                total = total + weight * slope_of(term.generator, log_u)
+        for weight, term in self.terms.interactions:
+            total = total + weight * mean_value(term.field, x, state.weights, self.box)
+        return total + sum(part.slope(state) for part in self.blobs)
+
+    def _velocity(self, time: float, state: Particles) -> Array:
         if isinstance(self.metric, Stein):
             covector = -self._pulled(-self._covector(time, state), state)
             return self._with_extra(self.metric.entropic(state, covector, self.terms.temperature), time, state)
@@ -117,8 +158,7 @@ class ParticleFlow:
 
     def _forces(self, time: float, state: Particles) -> Array:
         """-∇V - ∇W * q + b."""
-        velocity = self.metric.direction(state, self._covector(time, state), _no_hessian)
-        return self._with_extra(velocity, time, state)
+        return self._with_extra(-self._covector(time, state), time, state)
 
     def _covector(self, time: float, state: Particles) -> Array:
         """∇V + ∇W * q."""
@@ -213,10 +253,17 @@ class ParticleFlow:
         return total / self.terms.temperature
 
     def error(self, state: Particles, delta: Array) -> float:
-        return mixed_rms(state.positions, delta)
+        if not self.facts.weighted:
+            return mixed_rms(state.positions, delta)
+        # Errors of log w count by the weight they are of; positions, where they move, as ever.
+        growth = float(state.weights @ delta[:, -1] ** 2)
+        moved = mixed_rms(state.positions, delta[:, :-1]) if delta.shape[1] > 1 else 0.0
+        return float(np.hypot(moved, np.sqrt(growth)))
 
     def measures(self, time: float, state: Particles) -> dict[str, float]:
-        return {}
+        if not self.facts.weighted:
+            return {}
+        return {"effective_number": 1.0 / float(state.weights @ state.weights)}
 
 
 def _no_hessian() -> Array:

@@ -6,7 +6,7 @@ by dx = drift dt + sqrt(2 temperature) dW. Steppers know a flow only through the
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from wflow.arrays import Array
 
@@ -23,6 +23,7 @@ class Facts:
     cost no more than a pass over the cells. `timed`: a cloud's potential or drift depends on the time.
     `flat`: rates are of the coordinates; else they live in the metric's own, and only `move` may add them.
     `folded`: `move` folds coordinates back into a box, so that differences of two states say nothing.
+    `weighted`: weights of a cloud change.
     """
 
     per_time: bool = False
@@ -38,6 +39,7 @@ class Facts:
     timed: bool = False
     flat: bool = True
     folded: bool = False
+    weighted: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,18 @@ class Flow(Protocol):
 
     def measures(self, time: float, state: Any) -> dict[str, float]:
         """Diagnostics of a frame besides energy and dissipation."""
+
+
+@runtime_checkable
+class Split(Protocol):
+    """A flow that may have a reaction beside its transport, to be taken apart by a splitting."""
+
+    @property
+    def transport(self) -> Flow | None:
+        """The flow without its reaction; None where there is nothing to take apart."""
+
+    def react(self, time: float, state: Any, dt: float) -> Any:
+        """The state after the reaction alone over dt."""
 
 
 def recurrence(flow: Flow, time: float, state: Any, dt: float, rows: Array, first: Array) -> Any:

@@ -139,3 +139,8 @@ def diffusivity(generator: Generator, log_u: Array) -> Array:
         return generator.m * np.exp((generator.m - 1.0) * log_u)
     with np.errstate(all="ignore"):
         return _beyond(log_u, generator.diffusivity(np.exp(np.clip(log_u, -DEEPEST, DEEPEST))))
+
+
+def slope_of(generator: Generator, log_u: Array) -> Array:
+    """ξ = φ'(u) = φ(u)/u + d(φ(u)/u)/d log u."""
+    return per_mass(generator, log_u) + per_mass_slope(generator, log_u)

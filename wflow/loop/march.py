@@ -13,7 +13,7 @@ from wflow.loop.ledger import Ledger
 from wflow.loop.plan import Plan
 from wflow.loop.recorder import step_names
 from wflow.loop.standing import CounterNoise, Standing, extras
-from wflow.steppers import Step
+from wflow.steppers import Step, advance
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _try(plan: Plan, standing: Standing, dt: float) -> Step:
     state, noise = standing.state, CounterNoise(plan.seed, standing.done)
     try:
         with np.errstate(all="ignore"):
-            return plan.stepper.step(plan.flow, standing.time, state, dt, standing.memory, noise)
+            return advance(plan.stepper, plan.flow, standing.time, state, dt, standing.memory, noise)
     except (InputError, np.linalg.LinAlgError) as error:
         # The flow is not defined at a state reached inside the step.
         return Step(state, status=Status.UNDEFINED, note=str(error))

@@ -83,11 +83,17 @@ class Recorder:
             return
         if self.writer is None:
             self.writer = Writer(self.out, self._layout(state, values, extras), overwrite=True)
-        self.writer.frame({"time": np.float64(time), **row(state), **extras, **values})
+        self.writer.frame({"time": np.float64(time), **row(state, self.weighted), **extras, **values})
 
     def _layout(self, state: Any, values: Mapping[str, float], held: Mapping[str, Array]) -> Layout:
         planned = None if self.plan.frames is None else 1 + len(self.plan.frames)
-        return make_layout(state, planned, tuple(values), step_names(self.plan), self.info, self.target, tuple(held))
+        names, more = step_names(self.plan), tuple(held)
+        return make_layout(state, planned, tuple(values), names, self.info, self.target, more, self.weighted)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether weights of a cloud belong to every frame."""
+        return self.plan.flow.facts.weighted
 
     def keep(self, standing: Standing, always: bool = False) -> None:
         """Keep where the run stands, if it is time to."""
@@ -95,7 +101,7 @@ class Recorder:
             return
         now = perf_counter()
         if always or now - self.kept >= max(PERIOD, SPARSE * self.cost):
-            self.writer.checkpoint(to_arrays(standing) | {RECORDED: np.array(self.recorded)})
+            self.writer.checkpoint(to_arrays(standing, self.weighted) | {RECORDED: np.array(self.recorded)})
             self.kept = perf_counter()
             self.cost = self.kept - now
 

@@ -67,11 +67,14 @@ def extras(plan: Plan, memory: Memory) -> dict[str, Array]:
     return {name: memory[name] for name in plan.stepper.framed} if isinstance(plan.stepper, Framed) else {}
 
 
-def to_arrays(standing: Standing) -> dict[str, Array]:
-    """A standing as named arrays, from which `from_arrays` makes it again bit for bit."""
+def to_arrays(standing: Standing, weighted: bool = False) -> dict[str, Array]:
+    """A standing as named arrays, from which `from_arrays` makes it again bit for bit; with the weights of a cloud
+    where they change."""
     control, ledger = standing.controller, standing.ledger
     numbers = (standing.time, standing.dt, standing.done, control.last, control.reserve, control.singular)
     found = {"coordinates": standing.state.coordinates, "numbers": np.array([float(x) for x in numbers])}
+    if weighted:
+        found["weights"] = standing.state.weights
     if ledger is not None:
         found["ledger"] = np.array([getattr(ledger, name) for name in LEDGER])
     return found | {MEMORY + name: np.asarray(array) for name, array in standing.memory.items()}
@@ -88,7 +91,10 @@ def from_arrays(plan: Plan, arrays: dict[str, Array]) -> Standing:
     controller = Controller(opened.tol, opened.per_time, opened.rounding, last, reserve, bool(singular))
     ledger = Ledger(*(float(x) for x in arrays["ledger"])) if "ledger" in arrays else None
     memory = {name.removeprefix(MEMORY): array for name, array in arrays.items() if name.startswith(MEMORY)}
-    return Standing(time, plan.state.at(coordinates), memory, dt, controller, ledger, int(done))
+    state = plan.state.at(coordinates)
+    if "weights" in arrays:
+        state = state.with_parts(coordinates, arrays["weights"], state.domain)
+    return Standing(time, state, memory, dt, controller, ledger, int(done))
 
 
 def _first(plan: Plan) -> float:

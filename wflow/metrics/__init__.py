@@ -11,15 +11,20 @@ from wflow.metrics.flat import Euclidean, Norm, Preconditioned, Wasserstein
 from wflow.metrics.local import Natural, Newton
 from wflow.metrics.mirror import Mirror
 from wflow.metrics.protocol import Metric
+from wflow.metrics.reaction import FisherRao, WassersteinFisherRao, centred, grown
 from wflow.metrics.stein import Stein, median_width
-from wflow.states import Point
+from wflow.states import Gaussian, Point
 
-METRICS = (Euclidean, Wasserstein, Newton, Natural, Mirror, Preconditioned, Norm, Chart, Stein)
+METRICS = (
+    *(Euclidean, Wasserstein, Newton, Natural, Mirror, Preconditioned, Norm, Chart, Stein),
+    *(FisherRao, WassersteinFisherRao),
+)
 
 __all__ = [
     "METRICS",
     "Chart",
     "Euclidean",
+    "FisherRao",
     "Metric",
     "Mirror",
     "Natural",
@@ -28,7 +33,10 @@ __all__ = [
     "Preconditioned",
     "Stein",
     "Wasserstein",
+    "WassersteinFisherRao",
     "as_metric",
+    "centred",
+    "grown",
     "median_width",
 ]
 
@@ -43,5 +51,7 @@ def as_metric(metric: Any, state: Any) -> Metric:
     if not isinstance(state, metric.states):
         names = ", ".join(s.__name__ for s in metric.states)
         hint = "; on a Point give it fisher=... or scores=..." if isinstance(metric, Natural) else ""
+        if isinstance(metric, FisherRao | WassersteinFisherRao) and isinstance(state, Gaussian):
+            hint = "; there the Fisher–Rao metric is metrics.Natural()"
         raise InputError(f"metric {type(metric).__name__} is defined on {names}, not on {type(state).__name__}{hint}")
     return metric

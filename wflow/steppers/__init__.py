@@ -8,6 +8,7 @@ from wflow.steppers.line_search import LineSearch, NormalizedGradient
 from wflow.steppers.mala import MALA
 from wflow.steppers.optimizers import AdaGrad, Adam, Momentum, Nesterov, RMSProp
 from wflow.steppers.protocol import Framed, Memory, Noise, Step, Stepper
+from wflow.steppers.splitting import advance
 from wflow.steppers.stabilised import RKL2
 from wflow.steppers.underdamped import UnderdampedLangevin
 
@@ -46,4 +47,5 @@ __all__ = [
     "Step",
     "Stepper",
     "UnderdampedLangevin",
+    "advance",
 ]

@@ -44,6 +44,11 @@ class UnderdampedLangevin:
 
     def check(self, flow: Flow, state: Any) -> None:
         check_cloud(self, flow, state)
+        if flow.facts.weighted:
+            raise InputError(
+                "UnderdampedLangevin has velocities, of which a reaction knows nothing: take Langevin or MALA with "
+                f"metrics.{flow.name}"
+            )
 
     def begin(self, flow: Flow, state: Any, noise: Noise) -> Memory:
         spread = np.sqrt(heat(flow, self.temperature, 0.0))

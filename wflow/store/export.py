@@ -173,6 +173,9 @@ def _points(reader: Reader, root: h5py.Group, steps: h5py.Group) -> None:
     if "weight" in reader.static_names:
         root["PointData/weight"] = reader.static("weight")
         steps["PointDataOffsets/weight"] = np.zeros(frames, dtype=np.int64)
+    elif "weight" in reader.names:
+        root["PointData/weight"] = np.concatenate([reader.frame("weight", k) for k in range(frames)])
+        steps["PointDataOffsets/weight"] = n * np.arange(frames)
     for name in TOPOLOGIES:
         count = n if name == "Vertices" else 0
         part = root.create_group(name)
