@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -300,7 +301,7 @@ def test_checkpoints_are_rare(tmp_path, monkeypatch):
             kept.append(now[0])
             now[0] += 0.5
 
-    plan = type("Plan", (), {})()
+    plan = SimpleNamespace(flow=SimpleNamespace(facts=SimpleNamespace(weighted=False)))
     keeper = recorder.Recorder(plan, {}, tmp_path / "a.h5", writer=Slow(), kept=0.0)
     monkeypatch.setattr(recorder, "to_arrays", lambda *_: {})
     for _ in range(60):
