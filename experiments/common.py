@@ -2,11 +2,17 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from wflow.errors import InterruptionWarning
+
+# Ctrl-C ends the experiment, not only the run that is going on; `wflow resume` goes on with it.
+warnings.simplefilter("error", InterruptionWarning)
 
 
 @contextmanager

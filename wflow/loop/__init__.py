@@ -1,5 +1,6 @@
 """The only time loop."""
 
+import sys
 import warnings
 from collections.abc import Iterator
 from os import PathLike
@@ -119,8 +120,7 @@ def _start_and(plan: Plan) -> Iterator[Moment]:
 
 
 def _record(plan: Plan, recorder: Recorder, progress: bool | None) -> Result:
-    # disable=None: no bar where the output is no terminal.
-    bar = tqdm(total=plan.t_end, disable=None if progress is None else not progress, unit="t", leave=False, delay=0.5)
+    bar = _bar(plan, progress)
     with Signals(terminate=recorder.out is not None) as signals:
         try:
             moment, status = _follow(plan, recorder, signals, bar)
@@ -129,7 +129,8 @@ def _record(plan: Plan, recorder: Recorder, progress: bool | None) -> Result:
             recorder.abandon()
             raise
         finally:
-            bar.close()
+            if bar is not None:
+                bar.close()
     if not status.good:
         kind = InterruptionWarning if status is Status.INTERRUPTED else RunWarning
         hint = "" if recorder.out is None else f"; to go on: resume=True, or wflow resume {recorder.out}"
@@ -140,6 +141,14 @@ def _record(plan: Plan, recorder: Recorder, progress: bool | None) -> Result:
     return result
 
 
+def _bar(plan: Plan, progress: bool | None) -> Any:
+    """A bar where it is asked for or the error stream is a terminal, else none: even one that is disabled starts a
+    thread and takes a lock that forked processes share."""
+    if not ((sys.stderr is not None and sys.stderr.isatty()) if progress is None else progress):
+        return None
+    return tqdm(total=plan.t_end, unit="t", leave=False, delay=0.5)
+
+
 def _follow(plan: Plan, recorder: Recorder, signals: Signals, bar: Any) -> tuple[Moment | None, Status]:
     """Steps to the end, recorded; the last moment and how it ended."""
     start, moment, status = recorder.start(), None, Status.RUNNING
@@ -147,7 +156,8 @@ def _follow(plan: Plan, recorder: Recorder, signals: Signals, bar: Any) -> tuple
         for moment in march(plan, start):
             if moment.numbers:
                 recorder.step(moment.numbers)
-                bar.update(moment.time - bar.n)
+                if bar is not None:
+                    bar.update(moment.time - bar.n)
             if moment.due:
                 recorder.frame(moment.time, moment.state, moment.extras, moment.energy)
             status = moment.status

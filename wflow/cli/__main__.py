@@ -1,0 +1,5 @@
+"""`python -m wflow.cli`."""
+
+from wflow.cli import main
+
+main()

@@ -1,0 +1,132 @@
+"""Commands that run experiments."""
+
+import runpy
+import shlex
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import wflow as wf
+from wflow.cli import catalogue
+from wflow.cli.printing import File, Json, print_json, told
+from wflow.errors import InputError, choose
+
+
+def experiments(as_json: Json = False) -> None:
+    """List the experiments of the checkout one stands in."""
+    with told():
+        found = catalogue.listed()
+    texts = {name: catalogue.about(path) for name, path in found.items()}
+    if as_json:
+        print_json([{"name": name, "about": texts[name], "file": str(path)} for name, path in found.items()])
+        return
+    width = max(map(len, found))
+    typer.echo("\n".join(f"{name:<{width}}  {text}" for name, text in texts.items()))
+
+
+def run(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="See `wflow experiments`.")] = "--help"
+) -> None:
+    """Run an experiment; what follows its name are its own options (`wflow run NAME --help`)."""
+    if name in ("--help", "-h"):
+        typer.echo(context.get_help())
+        return
+    with told():
+        path = catalogue.chosen(name)
+        sys.argv = [str(path), *context.args]
+        sys.path.insert(0, str(path.parent.absolute()))
+        runpy.run_path(str(path), run_name="__main__")
+
+
+def resume(file: File, as_json: Json = False) -> None:
+    """Go on with a run that was left: its experiment of this checkout again, with the options that the file records.
+
+    What has ended is not run again. A run that no experiment made is rebuilt from its file, if it was stated in
+    expressions alone. No code is taken from the file.
+    """
+    with told():
+        attributes = _attributes(file)
+        name, options = _recorded(str(attributes.get("command", "")))
+        path = catalogue.listed().get(name) if catalogue.FOLDER.is_dir() else None
+        if path is None:
+            _go_on(file)
+        else:
+            _again(path, options, file)
+        result = wf.load(file)
+    found = {"file": file, "status": result.status.value, "frames": len(result.times), "experiment": path and name}
+    if as_json:
+        print_json(found | {"time": float(result.times[-1])})
+    else:
+        typer.echo(f"{file}: {result.status.value}, {len(result.times)} frames to t = {result.times[-1]:g}")
+
+
+def _attributes(file: Path) -> dict[str, Any]:
+    with import_module("wflow.store").Reader(file) as reader:
+        return reader.attributes
+
+
+def _recorded(text: str) -> tuple[str, list[str]]:
+    """The name of the script and its options in a recorded command."""
+    try:
+        first, *options = shlex.split(text)
+    except ValueError:
+        return "", []
+    return Path(first).stem, options
+
+
+def _again(path: Path, options: list[str], file: Path) -> None:
+    """The experiment with its runs going on; it writes where the file is, whatever the file says."""
+    known = catalogue.options_of(path)
+    place = ["--out", str(file.parent)] if "out" in known else []
+    typer.echo(f"{path} {shlex.join(options)}", err=True)
+    resuming = import_module("wflow.loop.resumption").RESUMING
+    token = resuming.set(True)
+    try:
+        sys.argv = [str(path), *options]
+        catalogue.call(path, [*options, *place])
+    finally:
+        resuming.reset(token)
+
+
+def _go_on(file: Path) -> None:
+    functional, state, arguments = import_module("wflow.loop.recipes").recipe(wf.load(file))
+    wf.run(functional, state, **arguments, out=file, resume=True)
+
+
+def converge(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="See `wflow experiments`.", show_default=False)],
+    vary: Annotated[str, typer.Option(help="The option of the experiment to vary.", show_default=False)],
+    sizes: Annotated[str, typer.Option(help="Its values, with commas: 32,64,128.", show_default=False)],
+    file: Annotated[str, typer.Option(help="Compare the last states in this file of the experiment.")] = "",
+    value: Annotated[str, typer.Option(help="Compare this number of what it returns, as in grid.w2.")] = "",
+    exact: Annotated[float | None, typer.Option(help="The exact number; without it Richardson.")] = None,
+    out: Annotated[Path, typer.Option(help="Where runs, table, record and picture go.")] = Path("results/converge"),
+    as_json: Json = False,
+) -> None:
+    """Run an experiment at several sizes and print the orders of convergence; further options are its own."""
+    with told():
+        if bool(file) == bool(value) or (file and exact is not None):
+            raise InputError("give one of --file NAME.h5 and --value NAME; --exact goes with --value")
+        numbers, path, place = [_number(text) for text in sizes.split(",")], catalogue.chosen(name), out / name
+        vary = choose(vary.replace("-", "_"), catalogue.options_of(path), f"option of {path.stem}")
+        solve = catalogue.Solver(path, vary, file, value, tuple(context.args), place)
+        study = wf.convergence(solve, numbers, reference=exact)
+        place.mkdir(parents=True, exist_ok=True)
+        study.save(place / f"{vary}.h5")
+        study.plot(place / f"{vary}.png")
+    if as_json:
+        fits = {norm: vars(fit) for norm, fit in study.fits.items()}
+        print_json({"rows": study.rows, "fits": fits, "asymptotic": study.asymptotic})
+    else:
+        typer.echo(f"{study}\n{place / vary}.h5, .png")
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+    except ValueError:
+        raise InputError(f"--sizes must be numbers with commas between, got {text!r}") from None
