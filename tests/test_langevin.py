@@ -1,5 +1,7 @@
 """Stochastic steppers as mechanisms: their formulas to the bit, threads, continuation, walls, schedules, files."""
 
+from dataclasses import replace
+
 import numba
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from wflow.expression import COMPILE_FROM
 from wflow.flows import make_flow
 from wflow.flows.buffers import SMALLEST, Buffers
 from wflow.kernels import noise as normals
-from wflow.kernels.langevin import REFLECT, WRAP, fold
-from wflow.loop.march import CounterNoise
+from wflow.kernels.langevin import REFLECT, WRAP, add_parts, fold
+from wflow.loop.standing import CounterNoise
 from wflow.states import into_box
 from wflow.steppers import MALA, Langevin, UnderdampedLangevin
 
@@ -120,6 +122,30 @@ def test_the_noise_kept_is_the_one_of_the_counter():
 
 
 @pytest.mark.parametrize("stepper", ALL, ids=IDS)
+@pytest.mark.parametrize("domain", [None, NO_FLUX, PERIODIC], ids=["free", "no-flux", "periodic"])
+def test_a_sweep_is_its_steps(stepper, domain):
+    """Positions, memory and counts, for a potential and a temperature in time."""
+    stepper = replace(stepper, temperature="1 + t")
+    state, F = cloud(LARGE, domain=domain), TILTED + wf.Potential("x*sin(t)")
+    flow = make_flow(F, state)
+    first, memory = steps(stepper, F, state, 4)
+    assert stepper.stretch(flow, first, memory) > 1
+    swept = stepper.sweep(flow, 0.05 * np.arange(4, 9), first, 0.05, memory, CounterNoise(3, 4))
+    last, end, counts = first, memory, []
+    for k in range(4, 9):
+        taken = stepper.step(flow, 0.05 * k, last, 0.05, end, CounterNoise(3, k))
+        last, end = taken.state, taken.memory
+        counts.append(taken.counts)
+    assert_array_equal(swept.state.positions, last.positions)
+    assert swept.memory.keys() == end.keys()
+    for name in end:
+        assert_array_equal(swept.memory[name], end[name])
+    for name in stepper.counters:
+        assert_array_equal(np.broadcast_to(swept.counts[name], 5), np.concatenate([np.atleast_1d(c[name]) for c in counts]))
+    assert stepper.stretch(flow, cloud(50), memory) == 1
+
+
+@pytest.mark.parametrize("stepper", ALL, ids=IDS)
 @pytest.mark.parametrize("n", [60, SMALLEST // 16 + 1])
 def test_a_step_is_pure(stepper, n):
     state = cloud(n, domain=NO_FLUX)
@@ -135,12 +161,11 @@ def test_a_step_is_pure(stepper, n):
         assert_array_equal(step.state.positions, copy)
 
 
-@pytest.mark.parametrize("ahead", [-1, 0, 1])
-def test_shares_of_the_noise_are_rows_of_it(ahead):
-    noise, out = CounterNoise(2**64 - 5, 0), np.empty((10, 3))
-    noise.fill(4000, out, ahead)
-    assert_array_equal(out, noise.normals((5000, 3), ahead)[4000:4010])
-    assert_array_equal(out, CounterNoise(2**64 - 5, 7).normals((5000, 3), ahead - 7)[4000:4010])
+def test_the_key_of_the_noise_is_that_of_its_normals():
+    noise, out = CounterNoise(2**64 - 5, 7), np.empty((10, 3))
+    normals.fill_normals(*noise.key, 4000, out)
+    assert_array_equal(out, noise.normals((5000, 3))[4000:4010])
+    assert_array_equal(out, CounterNoise(2**64 - 5, 0).normals((5000, 3), ahead=7)[4000:4010])
 
 
 def test_mala_follows_a_potential_in_time():
@@ -151,6 +176,34 @@ def test_mala_follows_a_potential_in_time():
     for k in range(4):
         x = MALA(0).step(flow, 0.5 * k, x, 0.5, {"log_dt": np.log(0.5)}, CounterNoise(0, k)).state
     assert_allclose(result.final.positions, x.positions, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("stepper", ALL, ids=IDS)
+def test_a_run_in_sweeps_is_the_run_in_steps(stepper):
+    """Frames on the way and a last step cut short; `stop` and "all" ask for single steps."""
+    options = {"t_end": 0.955, "dt": 0.01, "stepper": stepper, "save": [0.1, 0.37]}
+    swept = wf.run(TILTED, cloud(COMPILE_FROM), **options)
+    single = wf.run(TILTED, cloud(COMPILE_FROM), **options, stop=lambda time, state: False)
+    assert_array_equal(swept.times, single.times)
+    for one, other in zip(swept.states, single.states, strict=True):
+        assert_array_equal(one.positions, other.positions)
+    assert swept.steps.keys() == single.steps.keys()
+    for name, values in single.steps.items():
+        assert_array_equal(swept.steps[name], values)
+    assert len(single.steps["time"]) == 96
+
+
+def test_a_sweep_that_fails_keeps_the_steps_before():
+    x = np.random.default_rng(0).normal(size=(COMPILE_FROM, 1))
+    options = {"dt": 0.2, "steps": 90, "stepper": Langevin(), "save": "ends"}
+    for functional in (wf.Entropy() + wf.Potential("x**4"), wf.Entropy() - wf.Potential("x**4")):
+        ended = []
+        for stop in (None, lambda time, state: False):
+            with pytest.warns(wf.RunWarning, match="not finite"):
+                ended.append(wf.run(functional, wf.Particles(x), **options, stop=stop))
+        assert ended[0].status is Status.NOT_FINITE
+        assert ended[0].times[-1] == ended[1].times[-1] > 0.0
+        assert_array_equal(ended[0].final.positions, ended[1].final.positions)
 
 
 def test_frames_are_not_written_over():
@@ -200,19 +253,26 @@ def test_fold_is_the_one_of_the_states(wall):
     ],
     ids=["potential", "two", "target", "target and drift", "drift"],
 )
-def test_the_drift_by_shares_is_the_drift(functional, drift):
-    state = cloud(LARGE)
-    flow, out = make_flow(functional, state, drift=drift), np.full((LARGE, 2), np.nan)
-    loop = flow.drift_loop(0.7)
-    for low in range(0, LARGE, 20_000):
-        loop(state.positions[low : low + 20_000], out[low : low + 20_000])
-    assert_array_equal(out, flow.drift(0.7, state))
+def test_the_compiled_drift_is_the_drift(functional, drift):
+    state = cloud(normals.BLOCK)
+    flow, out = make_flow(functional, state, drift=drift), np.full((2, normals.BLOCK), np.nan)
+    add_parts(*flow.compiled().drift.arrays, np.ascontiguousarray(state.positions.T), 0.7, out)
+    assert_allclose(out.T, flow.drift(0.7, state), rtol=1e-14, atol=1e-15)
+
+
+def test_the_compiled_law_is_the_law():
+    F = 0.5 * wf.FDivergence("reverse-kl", wf.Gibbs("x**4 + y**2", temperature=0.3)) + 2 * wf.Potential("cos(x)*t")
+    state = cloud(normals.BLOCK)
+    flow, out = make_flow(F, state), np.full(normals.BLOCK, np.nan)
+    add_parts(*flow.compiled().law.arrays, np.ascontiguousarray(state.positions.T), 0.7, out)
+    assert_allclose(out, flow.log_density(0.7, state), rtol=1e-14, atol=1e-14)
+    assert make_flow(F, state, drift=["-y", "x"]).compiled().law is None
 
 
 def test_what_the_compiler_does_not_know_takes_the_whole_cloud():
     state = cloud(COMPILE_FROM)
     for functional in (wf.Entropy() + wf.Potential(lambda x: x[:, 0] ** 2), wf.Entropy() + wf.Interaction("x**2")):
-        assert make_flow(functional, state).drift_loop(0.0) is None
+        assert make_flow(functional, state).compiled() is None
     by_text = steps(Langevin(), wf.Entropy() + wf.Potential("x**2/2 + y**2/2"), state, 3)[0]
     given = wf.Potential(lambda x: (x**2).sum(axis=1) / 2, grad=lambda x: x)
     by_function = steps(Langevin(), wf.Entropy() + given, state, 3)[0]

@@ -1,7 +1,7 @@
 """Scalar fields V(x, t) given as text: value, gradient and Hessian, exact and compiled."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
@@ -13,6 +13,7 @@ import sympy
 from wflow.errors import InputError
 from wflow.expression.binding import bind_numba, bind_numpy
 from wflow.expression.grammar import parse
+from wflow.expression.loops import block_loops, loops
 from wflow.expression.source import function_source, partials, undistributed
 
 # A polynomial in 2-D: NumPy takes 3 ns a row here and 11 beyond the cache, Numba 0.7 ns, but up to half a
@@ -59,14 +60,23 @@ class Compiled:
 
     `value(x, t)` and `gradient(x, t, out)` serve one particle, `values(positions, t, out)` and
     `gradients(positions, t, out)` are serial loops that release the interpreter lock: pass slices to share
-    them out. `multiples(positions, t, factor, out)` gives factor times the gradients in the same pass.
+    them out.
     """
 
     value: Callable
     gradient: Callable
     values: Callable
     gradients: Callable
-    multiples: Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """An expression as machine code for blocks of `kernels.noise.BLOCK` particles, one row an axis: addresses of
+    `void f(double *x, double t, double factor, double *out)`, which adds factor times the value to out (BLOCK,), or
+    the gradient to out (d, BLOCK)."""
+
+    add_value: int
+    add_gradient: int
 
 
 @dataclass(frozen=True)
@@ -150,7 +160,12 @@ class Expression:
     def compiled(self) -> Compiled:
         """Numba functions for use in other Numba code."""
         module = _first_compiled(self.text)
-        return Compiled(module.value_row, module.gradient_row, module.values, module.gradients, module.multiples)
+        return Compiled(module.value_row, module.gradient_row, module.values, module.gradients)
+
+    def blocks(self) -> Blocks:
+        """Machine code that kernels call for a block of particles at a time."""
+        module = _first_blocks(self.text)
+        return Blocks(module.add_value.address, module.add_gradient.address)
 
     def _checked(self, x: np.ndarray) -> np.ndarray:
         x = np.ascontiguousarray(x, dtype=np.float64)
@@ -216,53 +231,10 @@ def _second(text: str) -> tuple[list[int], dict[str, Callable]]:
 @lru_cache(maxsize=512)
 def _first_compiled(text: str) -> ModuleType:
     axes, source = _first_source(text)
-    return bind_numba(f"{source}\n\n{_loops(axes)}")
+    return bind_numba(f"{source}\n\n{loops(axes)}")
 
 
-def _loops(axes: Sequence[int]) -> str:
-    """Source of the loops over particles, for an expression of the given axes."""
-    row, table = ("".join(f"{x}{axis}], " for axis in axes) for x in ("x[", "positions[i, "))
-    slopes = "".join(f"g{axis}, " for axis in axes)
-    rest = f"range({len(axes)}, d)" if list(axes) == list(range(len(axes))) else "range(d)"
-    lines = [
-        "@kernel",
-        "def value_row(x, t):",
-        f"    return value({row}t)",
-        "",
-        "",
-        "@kernel",
-        "def gradient_row(x, t, out):",
-        "    d = out.shape[0]",
-        f"    for k in {rest}:",
-        "        out[k] = 0.0",
-        *([f"    {slopes}= gradient({row}t)"] if axes else []),
-        *(f"    out[{axis}] = g{axis}" for axis in axes),
-        "",
-        "",
-        "@kernel",
-        "def values(positions, t, out):",
-        "    for i in range(positions.shape[0]):",
-        f"        out[i] = value({table}t)",
-        "",
-        "",
-        *_gradient_loop("gradients(positions, t, out)", "", axes, table, rest),
-        "",
-        "",
-        *_gradient_loop("multiples(positions, t, factor, out)", "factor * ", axes, table, rest),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _gradient_loop(head: str, factor: str, axes: Sequence[int], table: str, rest: str) -> list[str]:
-    """Lines of a loop that writes the gradients, times a factor."""
-    slopes = "".join(f"g{axis}, " for axis in axes)
-    return [
-        "@kernel",
-        f"def {head}:",
-        "    d = out.shape[1]",
-        "    for i in range(positions.shape[0]):",
-        f"        for k in {rest}:",
-        "            out[i, k] = 0.0",
-        *([f"        {slopes}= gradient({table}t)"] if axes else []),
-        *(f"        out[i, {axis}] = {factor}g{axis}" for axis in axes),
-    ]
+@lru_cache(maxsize=512)
+def _first_blocks(text: str) -> ModuleType:
+    axes, source = _first_source(text)
+    return bind_numba(f"{source}\n\n{block_loops(axes)}")

@@ -24,6 +24,7 @@ from wflow.flows.diffusion import Diffusion
 from wflow.flows.gaussian import GaussianFlow, resolved
 from wflow.flows.particles import ParticleFlow
 from wflow.flows.point import PointFlow
+from wflow.flows.pointwise import Parts, Pointwise
 from wflow.flows.protocol import Facts, Flow, Solve, Split
 from wflow.flows.reaction import check_reaction
 from wflow.flows.reference import LOWEST, Reference, reference

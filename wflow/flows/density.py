@@ -115,7 +115,7 @@ class DensityFlow:
     def drift(self, time: float, state: Density) -> Array:
         raise InputError("Langevin moves particles, not a density; take wf.Particles(density.sample(n))")
 
-    def drift_loop(self, time: float) -> None:
+    def compiled(self) -> None:
         return None
 
     def empty(self, shape: tuple[int, ...]) -> Array:

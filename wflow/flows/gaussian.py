@@ -105,7 +105,7 @@ class GaussianFlow:
     def drift(self, time: float, state: Gaussian) -> Array:
         raise InputError("a Gaussian has no Langevin form: its flow is an ordinary differential equation")
 
-    def drift_loop(self, time: float) -> None:
+    def compiled(self) -> None:
         return None
 
     def empty(self, shape: tuple[int, ...]) -> Array:

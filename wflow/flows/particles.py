@@ -10,7 +10,6 @@ form dx = (c ∇ log p - ∇V - ∇W * q) dt + sqrt(2c) dW. A Blob adds minus th
 W * q at the particles: rates are (velocity | growth), `(n, d + 1)`, or the growth alone.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -24,7 +23,7 @@ from wflow.flows.blob import BlobPart
 from wflow.flows.buffers import Buffers
 from wflow.flows.pairs import mean_force, mean_value
 from wflow.flows.point import mixed_rms, potential_objective
-from wflow.flows.pointwise import pieces, pointwise
+from wflow.flows.pointwise import Pointwise, pointwise
 from wflow.flows.protocol import Facts, Solve, recurrence
 from wflow.flows.reaction import reach, reaction_of
 from wflow.flows.terms import Terms, diffusivity, per_mass, slope_of
@@ -181,15 +180,15 @@ class ParticleFlow:
         self.temperature()
         return self._pulled(self._forces(time, state), state)
 
-    def drift_loop(self, time: float) -> Callable[[Array, Array], None] | None:
-        return None if self._pieces is None else pointwise(self._pieces, time)
+    def compiled(self) -> Pointwise | None:
+        return self._pointwise
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         return self.buffers.empty(shape)
 
     @cached_property
-    def _pieces(self) -> Any:
-        return pieces(self.terms, self.extra) if isinstance(self.metric, Wasserstein) else None
+    def _pointwise(self) -> Pointwise | None:
+        return pointwise(self.terms, self.extra) if isinstance(self.metric, Wasserstein) else None
 
     def temperature(self) -> float:
         if not self.facts.noisy:

@@ -63,7 +63,7 @@ class PointFlow:
     def drift(self, time: float, state: Point) -> Array:
         return self.rate(time, state)
 
-    def drift_loop(self, time: float) -> None:
+    def compiled(self) -> None:
         return None
 
     def empty(self, shape: tuple[int, ...]) -> Array:

@@ -1,78 +1,72 @@
-"""The drift of a cloud as compiled loops over any share of its particles, where every term is known to Numba."""
+"""The drift of a cloud, and the log of its invariant law, as machine code, where every term is known to Numba."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wflow.arrays import Array
-from wflow.expression import Compiled, Components, Expression
+from wflow.expression import Components, Expression
 from wflow.flows.terms import Terms
 from wflow.targets import Gibbs
 
-Share = Callable[[Array, Array], None]
+Part = tuple[Expression, float, int]  # a field, its factor, and the component that it is, or -1 for its gradient
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A part of the drift: factor · (∇V / divisor), or with `axis` one component b."""
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A sum of factors times fields, as `kernels.langevin` takes it: addresses, factors, axes, each (p,)."""
 
-    compiled: Compiled
-    factor: float
-    divisor: float = 1.0
-    axis: int | None = None
+    addresses: NDArray[np.int64]
+    factors: Array
+    axes: NDArray[np.int64]
 
-    def fill(self, x: Array, time: float, out: Array) -> None:
-        """The part at positions (m, d), into out (m, d); a component into out (m,)."""
-        if self.axis is not None:
-            self.compiled.values(x, time, out)
-        elif self.divisor == 1.0:
-            self.compiled.multiples(x, time, self.factor, out)
-        else:
-            self.compiled.gradients(x, time, out)
-            out /= self.divisor
-            out *= self.factor
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        return self.addresses, self.factors, self.axes
 
 
-def pieces(terms: Terms, extra: Any) -> tuple[Piece, ...] | None:
-    """The drift as a sum, in the order in which `ParticleFlow.drift` adds; None where a term is not an expression."""
-    if terms.interactions or terms.blobs:
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """Σ -c ∇V + c ∇log p + b, and if that is a gradient its law, (Σ -c V + c log p)/T up to a constant."""
+
+    drift: Parts
+    law: Parts | None
+
+
+def pointwise(terms: Terms, extra: Any) -> Pointwise | None:
+    """The drift and the law; None where a term is not an expression or ties particles together."""
+    components = [] if extra is None else _components(extra)
+    gradients = None if terms.interactions or terms.blobs else _gradients(terms)
+    if gradients is None or components is None:
         return None
-    found = []
-    for weight, field in terms.potential.parts:
-        if not isinstance(field, Expression):
-            return None
-        found.append(Piece(field.compiled(), -weight))
-    if extra is not None:
-        if not (isinstance(extra, Components) and all(isinstance(f, Expression) for f in extra.fields)):
-            return None
-        found += [Piece(f.compiled(), 1.0, axis=axis) for axis, f in enumerate(extra.fields)]  # type: ignore
+    drift = _parts([*gradients, *components], [field.blocks().add_gradient for field, _, _ in gradients])
+    if extra is not None or not terms.logarithmic:
+        return Pointwise(drift, None)
+    return Pointwise(drift, _parts([(field, factor / terms.temperature, 0) for field, factor, _ in gradients], []))
+
+
+def _parts(found: list[Part], gradients: list[int]) -> Parts:
+    """The first as gradients at the given addresses, the rest as values."""
+    values = [field.blocks().add_value for field, _, _ in found[len(gradients) :]]
+    factors, axes = np.array([factor for _, factor, _ in found]), np.array([axis for _, _, axis in found], np.int64)
+    return Parts(np.array([*gradients, *values], np.int64), factors.reshape(-1), axes)
+
+
+def _gradients(terms: Terms) -> list[Part] | None:
+    """The fields whose gradients, times their factors, are the drift; None where one is not an expression."""
+    pairs = [(field, -weight) for weight, field in terms.potential.parts]
     for weight, term in terms.densities:
-        if term.target is None:
-            continue
-        if not (isinstance(term.target, Gibbs) and isinstance(term.target.field, Expression)):
+        if isinstance(term.target, Gibbs):
+            pairs.append((term.target.field, -weight / term.target.temperature))
+        elif term.target is not None:
             return None
-        found.append(Piece(term.target.field.compiled(), -weight, term.target.temperature))
-    return tuple(found)
+    return [(f, factor, -1) for f, factor in pairs] if all(isinstance(f, Expression) for f, _ in pairs) else None
 
 
-def pointwise(parts: tuple[Piece, ...], time: float) -> Share:
-    """`share(x, out)` writes the drift at positions x `(m, d)`; it spends its time outside the interpreter lock."""
-
-    def share(x: Array, out: Array) -> None:
-        if not parts or parts[0].axis is not None:
-            out[:] = 0.0
-        for number, part in enumerate(parts):
-            if part.axis is not None:
-                column = np.empty(len(x))
-                part.fill(x, time, column)
-                out[:, part.axis] += column
-            elif number == 0:
-                part.fill(x, time, out)
-            else:
-                more = np.empty_like(out)
-                part.fill(x, time, more)
-                out += more
-
-    return share
+def _components(extra: Any) -> list[Part] | None:
+    if not (isinstance(extra, Components) and all(isinstance(field, Expression) for field in extra.fields)):
+        return None
+    return [(field, 1.0, axis) for axis, field in enumerate(extra.fields)]  # type: ignore[misc]

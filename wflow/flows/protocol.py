@@ -4,11 +4,11 @@ A flow is a functional and a metric put on a state: coordinates x move by dx/dt 
 by dx = drift dt + sqrt(2 temperature) dW. Steppers know a flow only through these methods.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from wflow.arrays import Array
+from wflow.flows.pointwise import Pointwise
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Flow(Protocol):
     def drift(self, time: float, state: Any) -> Array:
         """dx/dt without the entropy, whose part the noise takes. Raises `InputError` where there is no such form."""
 
-    def drift_loop(self, time: float) -> Callable[[Array, Array], None] | None:
-        """`loop(x, out)`: the drift at any share of the positions, in compiled code without the interpreter lock;
-        None where a term is not known to the compiler or ties particles together."""
+    def compiled(self) -> Pointwise | None:
+        """The drift and the log of the law as machine code for kernels; None where a term is not known to the
+        compiler or ties particles together."""
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         """np.empty, in memory that nobody holds any more where there is some."""

@@ -1,14 +1,24 @@
-"""One step of stochastic dynamics on a share of the particles.
+"""Stochastic dynamics of a share of the particles, several steps at a time, in blocks that stay in the cache.
 
-All arrays are (n, d) float64 in C order. `lower`, `length` and `wall` `(d,)` describe a box: wall 1 reflects, 2
-wraps; arrays of size 0 stand for free space. A reflection mirrors whatever vector the particle carries along.
+Positions and what goes with them are (n, d) float64 in C order. A block of them is turned over into scratch of one row
+an axis, (d, BLOCK), where every loop runs over neighbours in memory and becomes vector code; there it takes all its
+steps before it is written back, so that memory is read and written once for many steps.
+
+The drift is a sum of `parts`: (addresses, factors, axes) of functions as in `expression.Blocks`; a part with an axis
+gives that component alone, one with axis -1 is a gradient. Without parts it is `drift`, given at the positions, and
+there is one step. `lower`, `length` and `wall` `(d,)` describe a box: wall 1 reflects, 2 wraps; arrays of size 0 stand
+for free space. A reflection mirrors whatever vector the particle carries along.
 """
 
 import numpy as np
 from numba import njit
 
+from wflow.kernels.lanes import call_block, widest
+from wflow.kernels.noise import BLOCK, block_normals
+
 REFLECT, WRAP = 1, 2
 _ONE, _TWO = np.float64(1.0), np.float64(2.0)
+_ROW = 8 * BLOCK  # bytes of a row of scratch
 
 
 @njit(cache=True, inline="always")
@@ -33,94 +43,105 @@ def fold(z, low, length, wall):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _into_box(x, carried, lower, length, wall):
-    """Fold positions, and mirror what they carry with them."""
-    for i in range(x.shape[0]):
-        for k in range(x.shape[1]):
-            x[i, k], sign = fold(x[i, k], lower[k], length[k], wall[k])
-            carried[i, k] *= sign
+def take(rows, block):
+    """Rows (m, d), m <= BLOCK, turned over into a block; lanes left over repeat the first row."""
+    for axis in range(block.shape[0]):
+        for i in range(rows.shape[0]):
+            block[axis, i] = rows[i, axis]
+        for i in range(rows.shape[0], BLOCK):
+            block[axis, i] = rows[0, axis]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def euler_maruyama(x, drift, dt, scale, noise, lower, length, wall, out):
-    """out = x + dt b + scale ξ; gives the number of entries that are not finite. Mirrors `noise` at walls."""
-    a, b, c, z = x.reshape(-1), drift.reshape(-1), noise.reshape(-1), out.reshape(-1)
+def put(block, rows):
+    """A block turned back into rows (m, d); gives the number of entries that are not finite."""
     bad = 0
-    for i in range(z.size):
-        z[i] = a[i] + (dt * b[i] + scale * c[i])
-        bad += z[i] - z[i] != 0.0
-    if wall.size:
-        _into_box(out, noise, lower, length, wall)
+    for axis in range(block.shape[0]):
+        for i in range(rows.shape[0]):
+            rows[i, axis] = block[axis, i]
+            bad += block[axis, i] - block[axis, i] != 0.0
     return bad
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def leimkuhler_matthews(x, drift, dt, scale, old, new, lower, length, wall, out):
-    """out = x + dt b + scale (ξ + ξ')/2; gives the number of entries that are not finite. Mirrors ξ' at walls."""
-    a, b, c, e, z = x.reshape(-1), drift.reshape(-1), old.reshape(-1), new.reshape(-1), out.reshape(-1)
-    half, bad = 0.5 * scale, 0
-    for i in range(z.size):
-        z[i] = a[i] + (dt * b[i] + half * (c[i] + e[i]))
-        bad += z[i] - z[i] != 0.0
-    if wall.size:
-        _into_box(out, new, lower, length, wall)
-    return bad
+def add_parts(addresses, factors, axes, place, time, out):
+    """out = the sum of the parts of the drift, or of a scalar, at a block."""
+    out[:] = 0.0
+    for k in range(addresses.size):
+        row = out.ctypes.data + _ROW * max(axes[k], 0)
+        call_block(addresses[k], place.ctypes.data, time, factors[k], row)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def kick(velocity, force, dt):
-    """velocity += dt force, in place."""
-    v, f = velocity.reshape(-1), force.reshape(-1)
-    for i in range(v.size):
-        v[i] += dt * f[i]
+def into_box(place, carried, lower, length, wall):
+    """Fold a block of positions, and mirror what they carry with them."""
+    for axis in range(wall.size):
+        for i in range(BLOCK):
+            place[axis, i], sign = fold(place[axis, i], lower[axis], length[axis], wall[axis])
+            carried[axis, i] *= sign
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def glide(x, velocity, dt, lower, length, wall, out):
-    """out = x + dt velocity, straight on; velocities are mirrored at reflecting walls, in place."""
-    a, v, z = x.reshape(-1), velocity.reshape(-1), out.reshape(-1)
-    bad = 0
-    for i in range(z.size):
-        z[i] = a[i] + dt * v[i]
-        bad += z[i] - z[i] != 0.0
-    if wall.size:
-        _into_box(out, velocity, lower, length, wall)
-    return bad
+def euler(place, drift, dt, scale, noise):
+    """place += dt b + scale ξ."""
+    widest()
+    for axis in range(place.shape[0]):
+        x, b, xi = place[axis], drift[axis], noise[axis]
+        for i in range(BLOCK):
+            x[i] = x[i] + (dt * b[i] + scale * xi[i])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def thermostat(velocity, keep, scale, noise):
-    """velocity = keep velocity + scale ξ, in place."""
-    v, c = velocity.reshape(-1), noise.reshape(-1)
-    for i in range(v.size):
-        v[i] = keep * v[i] + scale * c[i]
+def averaged(place, drift, dt, scale, old, new):
+    """place += dt b + scale (ξ + ξ')/2."""
+    widest()
+    half = 0.5 * scale
+    for axis in range(place.shape[0]):
+        x, b, first, second = place[axis], drift[axis], old[axis], new[axis]
+        for i in range(BLOCK):
+            x[i] = x[i] + (dt * b[i] + half * (first[i] + second[i]))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def metropolis(
-    x, drift, log_p, noise, dt, scale, beta, place, drift_there, log_p_there, uniforms, lower, length, wall, out
+def overdamped(
+    x, drift, parts, times, dt, scales, smooth, seed, step, start, old, lower, length, wall, out, new
 ):
-    """Accept the proposals of `euler_maruyama`, or stay.
+    """Steps of Euler–Maruyama, or if `smooth` of Leimkuhler and Matthews, one for each of `times` and `scales` (k,).
 
-    `place`, `drift_there`, `log_p_there` are of the proposals and are overwritten where one is refused, so that they
-    become those of the new positions; `out` (n,) are the probabilities of acceptance under p to the power beta. The
-    way back is taken in the unfolded space, where a mirrored particle sees a mirrored drift; `noise` is as it was
-    drawn.
+    x, out: (m, d), the particles start, start + 1, ...; step: uint64, the number of the first step, which with `seed`
+    keys the noise. Leimkuhler and Matthews begin with the noise `old` (m, d), or with that of the counter where it has
+    no rows, and leave the last in `new` unless it has none. Gives the number of entries that are not finite in
+    the end; one that once is not finite stays so.
     """
-    n, d = x.shape
-    for i in range(n):
-        forth, back = 0.0, 0.0
-        for k in range(d):
-            move = dt * drift[i, k] + scale * noise[i, k]
-            sign = _ONE
+    widest()
+    count, dim = x.shape
+    words, noise = np.empty((2, BLOCK), np.uint64), np.zeros((2, dim + dim % 2, BLOCK))
+    place, slope = np.empty((dim, BLOCK)), np.zeros((dim, BLOCK))
+    addresses, factors, axes = parts
+    noisy, bad = scales.max() > 0.0, 0
+    for low in range(0, count, BLOCK):
+        rows = slice(low, min(low + BLOCK, count))
+        take(x[rows], place)
+        if smooth and old.shape[0]:
+            take(old[rows], noise[0, :dim])
+        elif smooth:
+            block_normals(seed, step, start + low, words, noise[0])
+        for k in range(times.size):
+            now, ahead = noise[k % 2], noise[(k + 1) % 2]
+            if addresses.size:
+                add_parts(addresses, factors, axes, place, times[k], slope)
+            elif drift.shape[0]:
+                take(drift[rows], slope)
+            if smooth:
+                block_normals(seed, step + np.uint64(k + 1), start + low, words, ahead)
+                averaged(place, slope, dt, scales[k], now, ahead)
+            else:
+                if noisy:
+                    block_normals(seed, step + np.uint64(k), start + low, words, ahead)
+                euler(place, slope, dt, scales[k], ahead)
             if wall.size:
-                _, sign = fold(x[i, k] + move, lower[k], length[k], wall[k])
-            forth += noise[i, k] * noise[i, k]
-            back += ((move + dt * sign * drift_there[i, k]) / scale) ** 2
-        log_ratio = beta * (log_p_there[i] - log_p[i]) + 0.5 * (forth - back)
-        # A nan is never accepted.
-        out[i] = 1.0 if log_ratio >= 0.0 else np.exp(log_ratio) if log_ratio < 0.0 else 0.0
-        if not uniforms[i] < out[i]:
-            log_p_there[i] = log_p[i]
-            for k in range(d):
-                place[i, k], drift_there[i, k] = x[i, k], drift[i, k]
+                into_box(place, ahead, lower, length, wall)
+        if new.shape[0]:
+            put(noise[times.size % 2, :dim], new[rows])
+        bad += put(place, out[rows])
+    return bad

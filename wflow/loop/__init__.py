@@ -111,7 +111,7 @@ def iterate(
 
 def _start_and(plan: Plan) -> Iterator[Moment]:
     start = opening(plan)
-    yield Moment(start, {}, np.nan, Status.RUNNING, True)
+    yield Moment(start, (), np.nan, Status.RUNNING, True)
     for moment in march(plan, start):
         if moment.status not in (Status.RUNNING, Status.COMPLETE, Status.STOPPED):
             warnings.warn(told(moment.status, moment), RunWarning, stacklevel=3)
@@ -154,10 +154,10 @@ def _follow(plan: Plan, recorder: Recorder, signals: Signals, bar: Any) -> tuple
     start, moment, status = recorder.start(), None, Status.RUNNING
     try:
         for moment in march(plan, start):
-            if moment.numbers:
-                recorder.step(moment.numbers)
-                if bar is not None:
-                    bar.update(moment.time - bar.n)
+            for numbers in moment.numbers:
+                recorder.step(numbers)
+            if bar is not None:
+                bar.update(moment.time - bar.n)
             if moment.due:
                 recorder.frame(moment.time, moment.state, moment.extras, moment.energy)
             status = moment.status

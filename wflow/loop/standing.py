@@ -28,11 +28,9 @@ class CounterNoise:
     def normals(self, shape: tuple[int, ...], ahead: int = 0) -> Array:
         return kernels.normals(self.seed, self.step + ahead, np.empty(shape))
 
-    def fill(self, low: int, out: Array, ahead: int = 0) -> None:
-        kernels.fill_normals(np.uint64(self.seed), np.uint64((self.step + ahead) % 2**64), low, out)
-
-    def uniforms(self, count: int) -> Array:
-        return kernels.uniforms(self.seed, self.step, 1, np.empty(count))
+    @property
+    def key(self) -> tuple[np.uint64, np.uint64]:
+        return np.uint64(self.seed % 2**64), np.uint64(self.step % 2**64)
 
 
 @dataclass(frozen=True)

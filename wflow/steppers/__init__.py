@@ -7,7 +7,7 @@ from wflow.steppers.langevin import Langevin
 from wflow.steppers.line_search import LineSearch, NormalizedGradient
 from wflow.steppers.mala import MALA
 from wflow.steppers.optimizers import AdaGrad, Adam, Momentum, Nesterov, RMSProp
-from wflow.steppers.protocol import Framed, Memory, Noise, Step, Stepper
+from wflow.steppers.protocol import Framed, Memory, Noise, Step, Stepper, Sweeping
 from wflow.steppers.splitting import advance
 from wflow.steppers.stabilised import RKL2
 from wflow.steppers.underdamped import UnderdampedLangevin
@@ -46,6 +46,7 @@ __all__ = [
     "RMSProp",
     "Step",
     "Stepper",
+    "Sweeping",
     "UnderdampedLangevin",
     "advance",
 ]

@@ -1,18 +1,22 @@
 """The Metropolis-adjusted Langevin algorithm."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError
-from wflow.flows import Flow
-from wflow.kernels import langevin as kernels
+from wflow.flows import Flow, Pointwise
+from wflow.kernels import metropolis as kernels
+from wflow.kernels.langevin import overdamped
+from wflow.kernels.noise import BLOCK
 from wflow.kernels.shares import share_out
 from wflow.states import Particles
 from wflow.steppers.protocol import Memory, Noise, Step
-from wflow.steppers.stochastic import Schedule, check_cloud, check_schedule, heat, said, walls
+from wflow.steppers.stochastic import (
+    NOTHING, Schedule, check_cloud, check_schedule, compiled, heat, said, stretch, walls,
+)  # fmt: skip
 
 # Best acceptance of the algorithm in many dimensions: Roberts and Rosenthal, J. R. Statist. Soc. B 60 (1998) 255.
 ACCEPTANCE = 0.574
@@ -53,41 +57,65 @@ class MALA:
         check_cloud(self, flow, state)
         flow.log_density(0.0, state)
 
+    def stretch(self, flow: Flow, state: Any, memory: Memory) -> int:
+        return stretch(flow, state) if float(memory.get("steps", 0.0)) >= self.warmup else 1
+
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
-        heated = heat(flow, self.temperature, time)
-        if heated == 0.0:
+        return self.sweep(flow, np.array([time]), state, dt, memory, noise)
+
+    def sweep(self, flow: Flow, times: Array, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
+        heated = np.array([heat(flow, self.temperature, time) for time in times])
+        if heated.min() == 0.0:
             raise InputError("MALA needs a positive temperature; take an ordinary stepper where there is no noise")
-        known = memory if "drift" in memory and not flow.facts.timed else _here(flow, time, state)
         dt = float(np.exp(memory["log_dt"])) if memory else dt
-        scale, done = float(np.sqrt(2.0 * heated * dt)), int(memory.get("steps", 0))
-        x, xi, box = np.ascontiguousarray(state.coordinates), noise.normals(state.coordinates.shape), walls(state)
-        place, edges = flow.empty(x.shape), (box.lower, box.length, box.kind)
-
-        def propose(low: int, high: int) -> None:
-            rows = slice(low, high)
-            carried = xi[rows].copy()  # walls mirror it, and the way back needs the noise as it was
-            kernels.euler_maruyama(x[rows], known["drift"][rows], dt, scale, carried, *edges, place[rows])
-
-        share_out(lambda _: propose, len(x))
-        there = _proposed(flow, time, state, place)
-        uniforms, chance = noise.uniforms(len(x)), np.empty(len(x))
-        beta = flow.temperature() / heated
-
-        def decide(low: int, high: int) -> None:
-            rows = slice(low, high)
-            here = (x[rows], known["drift"][rows], known["log_density"][rows], xi[rows], dt, scale, beta)
-            ahead = (place[rows], there["drift"][rows], there["log_density"][rows], uniforms[rows])
-            kernels.metropolis(*here, *ahead, *edges, chance[rows])
-
-        share_out(lambda _: decide, len(x))
-        mean = float(chance.mean())
+        done, parts = int(memory.get("steps", 0)), compiled(flow, state)
+        if parts is None:
+            step, chances = _slowly(flow, times[0], state, dt, float(heated[0]), memory, noise)
+        else:
+            step, chances = _swept(parts, flow, times, state, dt, heated, noise)
+        mean = chances / len(state)
         gain = FIRST * (done + 1.0) ** -POWER if done < self.warmup else 0.0
-        tuned = {"log_dt": np.array(np.log(dt) + gain * (mean - ACCEPTANCE)), "steps": np.array(float(done + 1))}
+        log_dt = np.array(np.log(dt) + gain * (mean[-1] - ACCEPTANCE))
+        tuned = {"log_dt": log_dt, "steps": np.array(float(done + len(times)))}
         counts = {"rates": 1, "acceptance": mean, "proposal_dt": dt}
-        return Step(state.at(place), there | tuned, counts=counts)
+        return replace(step, memory=step.memory | tuned, counts=counts)
 
     def __repr__(self) -> str:
         return said(self)
+
+
+def _swept(
+    parts: Pointwise, flow: Flow, times: Array, state: Any, dt: float, heated: Array, noise: Noise
+) -> tuple[Step, Array]:
+    """Steps inside the kernel, and the sums of the chances of each."""
+    x, box, out = np.ascontiguousarray(state.coordinates), walls(state), flow.empty(state.coordinates.shape)
+    law = parts.law or NOTHING.drift
+    how = (parts.drift.arrays, law.arrays, flow.facts.timed, times, dt, np.sqrt(2.0 * heated * dt))
+    how = (*how, flow.temperature() / heated, *noise.key)
+    chances = np.empty((-(-len(x) // BLOCK), len(times)))
+
+    def work(low: int, high: int) -> None:
+        rows, blocks = slice(low, high), slice(low // BLOCK, -(-high // BLOCK))
+        kernels.metropolis(x[rows], *how, low, *box.arrays, out[rows], chances[blocks])
+
+    share_out(work, len(x))
+    return Step(state.at(out)), chances.sum(axis=0)
+
+
+def _slowly(
+    flow: Flow, time: float, state: Any, dt: float, heated: float, memory: Memory, noise: Noise
+) -> tuple[Step, Array]:
+    """One step whose drift and law come from outside the kernels, and the sum of the chances."""
+    known = memory if "drift" in memory and not flow.facts.timed else _here(flow, time, state)
+    x, box, place = np.ascontiguousarray(state.coordinates), walls(state), np.empty(state.coordinates.shape)
+    scale, none = float(np.sqrt(2.0 * heated * dt)), np.empty((0, x.shape[1]))
+    how = (NOTHING.drift.arrays, np.array([time]), dt, np.array([scale]), False, *noise.key, 0)
+    overdamped(x, known["drift"], *how, none, *box.arrays, place, none)
+    there = _proposed(flow, time, state, place)
+    ahead = (place, there["drift"], there["log_density"])
+    how = (dt, scale, flow.temperature() / heated, *noise.key, *box.arrays)
+    total = kernels.decide(x, known["drift"], known["log_density"], *ahead, *how)
+    return Step(state.at(place), there), np.array([total])
 
 
 def _here(flow: Flow, time: float, state: Particles) -> dict[str, Array]:

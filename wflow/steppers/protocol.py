@@ -22,11 +22,9 @@ class Noise(Protocol):
         """Independent standard normals `(n, d)` of this step, or of the one `ahead` steps later; -1 before the first
         step is a draw that no step uses."""
 
-    def fill(self, low: int, out: Array, ahead: int = 0) -> None:
-        """The rows of `normals` from number `low` on, into `out` `(m, d)`; outside the interpreter lock."""
-
-    def uniforms(self, count: int) -> Array:
-        """Independent uniforms on (0, 1), `(n,)`."""
+    @property
+    def key(self) -> tuple[Any, Any]:
+        """Seed and step as kernels take them, uint64."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,18 @@ class Stepper(Protocol):
 
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
         """The state after dt. `memory` is what the last accepted step returned, at first empty or from `begin`."""
+
+
+@runtime_checkable
+class Sweeping(Protocol):
+    """A stepper that may take several steps in one pass over memory, with the bits of single ones."""
+
+    def stretch(self, flow: Flow, state: Any, memory: Memory) -> int:
+        """The most steps that a sweep may take from here; at least one."""
+
+    def sweep(self, flow: Flow, times: Array, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
+        """The state after steps of dt that begin at `times` (k,), with `noise` that of the first; `counts` are of each
+        step, numbers or arrays (k,). A status other than RUNNING says that one of them failed: take them singly."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""What the stochastic steppers share: a temperature that changes with time, walls, and the drift by shares."""
+"""What the stochastic steppers share: a temperature that changes with time, walls, and how many steps at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -10,7 +10,7 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.expression import COMPILE_FROM, Expression
-from wflow.flows import Flow
+from wflow.flows import Flow, Parts, Pointwise
 from wflow.states import Particles
 
 Schedule = str | Callable[[float], float] | None
@@ -66,6 +66,15 @@ class Walls:
     length: Array
     kind: Any
 
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        return self.lower, self.length, self.kind
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether a wall turns round what a particle carries."""
+        return bool(np.any(self.kind == 1))
+
 
 def walls(state: Particles) -> Walls:
     """The walls of a cloud."""
@@ -76,18 +85,15 @@ def walls(state: Particles) -> Walls:
     return Walls(np.array(domain.lower), domain.upper - domain.lower, kind)
 
 
-def drift_by_shares(flow: Flow, time: float, state: Particles) -> Callable[[int, int, Array], Array]:
-    """`drift(low, high, room)`: the rows of the drift, worked out share by share in `room` where the flow can, else
-    all at once."""
-    loop = flow.drift_loop(time) if len(state) >= COMPILE_FROM else None
-    if loop is None:
-        whole = np.ascontiguousarray(flow.drift(time, state))
-        return lambda low, high, room: whole[low:high]
-    x = np.ascontiguousarray(state.coordinates)
+NOTHING = Pointwise(Parts(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)), None)
+SWEEP = 32  # steps in one pass: reading, writing and drawing the first noise again cost a tenth of so many
 
-    def drift(low: int, high: int, room: Array) -> Array:
-        out = room[: high - low]
-        loop(x[low:high], out)
-        return out
 
-    return drift
+def compiled(flow: Flow, state: Particles) -> Pointwise | None:
+    """The drift and law as machine code; None where there is none, or the cloud is too small to be worth it."""
+    return flow.compiled() if len(state) >= COMPILE_FROM else None
+
+
+def stretch(flow: Flow, state: Particles) -> int:
+    """How many steps a sweep may take: one where the drift comes from outside the kernels."""
+    return 1 if compiled(flow, state) is None else SWEEP

@@ -5,14 +5,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from wflow.arrays import floats
+from wflow.arrays import Array, floats
 from wflow.errors import InputError, Status
-from wflow.expression import COMPILE_FROM
 from wflow.flows import Flow
-from wflow.kernels import langevin as kernels
-from wflow.kernels.shares import Work, share_out
+from wflow.kernels import underdamped as kernels
+from wflow.kernels.shares import share_out
 from wflow.steppers.protocol import Memory, Noise, Step
-from wflow.steppers.stochastic import Schedule, check_cloud, check_schedule, heat, said, walls
+from wflow.steppers.stochastic import (
+    NOTHING, Schedule, check_cloud, check_schedule, compiled, heat, said, stretch, walls,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,42 +55,35 @@ class UnderdampedLangevin:
         spread = np.sqrt(heat(flow, self.temperature, 0.0))
         return {"velocity": spread * noise.normals(state.coordinates.shape, ahead=-1)}
 
+    def stretch(self, flow: Flow, state: Any, memory: Memory) -> int:
+        return stretch(flow, state)
+
     def step(self, flow: Flow, time: float, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
+        return self.sweep(flow, np.array([time]), state, dt, memory, noise)
+
+    def sweep(self, flow: Flow, times: Array, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
         memory = memory or self.begin(flow, state, noise)
         x, before, box = np.ascontiguousarray(state.coordinates), memory["velocity"], walls(state)
-        start = memory["force"] if "force" in memory else np.ascontiguousarray(flow.drift(time, state))
-        keep = float(np.exp(-self.friction * dt))
+        parts, rates = compiled(flow, state), 1 + ("force" not in memory)
+        start = memory["force"] if "force" in memory else np.ascontiguousarray(flow.drift(times[0], state))
         # 1 - keep² without cancellation where the friction is small.
         part = -float(np.expm1(-2.0 * self.friction * dt))
-        scale = float(np.sqrt(part * heat(flow, self.temperature, time + 0.5 * dt)))
-        out, velocity, force = flow.empty(x.shape), flow.empty(x.shape), flow.empty(x.shape)
-        loop = flow.drift_loop(time + dt) if len(x) >= COMPILE_FROM else None
-        edges, bad, rates = (box.lower, box.length, box.kind), [], 1 + ("force" not in memory)
+        scales = np.sqrt(part * np.array([heat(flow, self.temperature, time + 0.5 * dt) for time in times]))
+        out, velocity, bad = flow.empty(x.shape), flow.empty(x.shape), []
+        force = flow.empty(x.shape) if parts else np.empty((0, x.shape[1]))
+        how = ((parts or NOTHING).drift.arrays, times, dt, float(np.exp(-self.friction * dt)), scales, *noise.key)
 
-        def prepare(count: int) -> Work:
-            draws = np.empty((count, x.shape[1]))
+        def work(low: int, high: int) -> None:
+            rows = slice(low, high)
+            arrays = (*box.arrays, out[rows], velocity[rows], force[rows])
+            bad.append(kernels.baoab(x[rows], before[rows], start[rows], *how, low, *arrays))
 
-            def work(low: int, high: int) -> None:
-                rows, xi = slice(low, high), draws[: high - low]
-                v, y = velocity[rows], out[rows]
-                v[:] = before[rows]
-                noise.fill(low, xi)
-                kernels.kick(v, start[rows], 0.5 * dt)
-                kernels.glide(x[rows], v, 0.5 * dt, *edges, y)
-                kernels.thermostat(v, keep, scale, xi)
-                bad.append(kernels.glide(y, v, 0.5 * dt, *edges, y))
-                if loop is not None:
-                    loop(y, force[rows])
-                    kernels.kick(v, force[rows], 0.5 * dt)
-
-            return work
-
-        share_out(prepare, len(x))
+        share_out(work, len(x))
         moved = state.at(out)
         if any(bad):
             return Step(moved, status=Status.NOT_FINITE, counts={"rates": rates})
-        if loop is None:
-            force = np.ascontiguousarray(flow.drift(time + dt, moved))
+        if parts is None:
+            force = np.ascontiguousarray(flow.drift(times[0] + dt, moved))
             kernels.kick(velocity, force, 0.5 * dt)
         return Step(moved, {"velocity": velocity, "force": force}, counts={"rates": rates})
 
