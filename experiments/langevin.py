@@ -109,9 +109,9 @@ class Given:
         """All rows."""
         return self.table.copy()
 
-    def fill(self, low: int, out: np.ndarray, ahead: int = 0) -> None:
+    def source(self, rows: slice, dim: int) -> tuple[np.ndarray, np.uint64, np.uint64]:
         """Some rows."""
-        out[:] = self.table[low : low + len(out)]
+        return self.table[rows], np.uint64(0), np.uint64(0)
 
 
 def law_of(stepper: Any, text: str, h: float, time: float = 20.0) -> float:

@@ -233,4 +233,17 @@ def box_of(domain: Grid | None) -> Box | None:
     return Box(domain.lower, domain.upper, tuple(pair[0] for pair in domain.boundary))
 
 
-__all__ = ["FLOWS", "Array", "Facts", "Flow", "Solve", "Split", "box_of", "energy", "log_mass", "make_flow"]
+__all__ = [
+    "FLOWS",
+    "Array",
+    "Facts",
+    "Flow",
+    "Parts",
+    "Pointwise",
+    "Solve",
+    "Split",
+    "box_of",
+    "energy",
+    "log_mass",
+    "make_flow",
+]

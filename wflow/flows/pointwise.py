@@ -1,6 +1,5 @@
 """The drift of a cloud, and the log of its invariant law, as machine code, where every term is known to Numba."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +62,8 @@ def _gradients(terms: Terms) -> list[Part] | None:
             pairs.append((term.target.field, -weight / term.target.temperature))
         elif term.target is not None:
             return None
-    return [(f, factor, -1) for f, factor in pairs] if all(isinstance(f, Expression) for f, _ in pairs) else None
+    found = [(field, factor, -1) for field, factor in pairs if isinstance(field, Expression)]
+    return found if len(found) == len(pairs) else None
 
 
 def _components(extra: Any) -> list[Part] | None:

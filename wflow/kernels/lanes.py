@@ -7,8 +7,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 
-@intrinsic
-def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c, rounded once: the same bits on every machine, which the compiler's own contraction would not give."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -17,8 +16,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return types.float64(types.float64, types.float64, types.float64), codegen
 
 
-@intrinsic
-def widest(typingctx: Any) -> Any:
+def _widest(typingctx: Any) -> Any:
     """Let the loops of this function use the widest vectors there are.
 
     LLVM keeps to 256 bits on processors that have 512, since early ones slowed down; Philox takes 1.4 ns with the
@@ -35,8 +33,7 @@ def widest(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@intrinsic
-def call_block(typingctx: Any, address: Any, x: Any, t: Any, factor: Any, out: Any) -> Any:
+def _call_block(typingctx: Any, address: Any, x: Any, t: Any, factor: Any, out: Any) -> Any:
     """Call `void f(double *x, double t, double factor, double *out)`, all three pointers given as integers."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -49,3 +46,8 @@ def call_block(typingctx: Any, address: Any, x: Any, t: Any, factor: Any, out: A
 
     whole, real = types.int64, types.float64
     return types.void(whole, whole, real, real, whole), codegen
+
+
+fma: Any = intrinsic(_fma)
+widest: Any = intrinsic(_widest)
+call_block: Any = intrinsic(_call_block)

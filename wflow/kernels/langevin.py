@@ -42,6 +42,12 @@ def fold(z, low, length, wall):
     return place, sign
 
 
+@njit(cache=True, inline="always")
+def room(dim):
+    """Scratch for a block. Rows unpacked from one larger array would lose its order in memory, and with it vectors."""
+    return np.empty((dim, BLOCK))
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def take(rows, block):
     """Rows (m, d), m <= BLOCK, turned over into a block; lanes left over repeat the first row."""
@@ -64,8 +70,18 @@ def put(block, rows):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def add_parts(addresses, factors, axes, place, time, out):
+def draw(given, seed, step, start, low, words, noise):
+    """The normals of a block from row `low` on: those given (m, d), or without rows by counter."""
+    if given.shape[0]:
+        take(given[low : min(low + BLOCK, given.shape[0])], noise[: given.shape[1]])
+    else:
+        block_normals(seed, step, start + low, words, noise)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def add_parts(parts, place, time, out):
     """out = the sum of the parts of the drift, or of a scalar, at a block."""
+    addresses, factors, axes = parts
     out[:] = 0.0
     for k in range(addresses.size):
         row = out.ctypes.data + _ROW * max(axes[k], 0)
@@ -104,20 +120,19 @@ def averaged(place, drift, dt, scale, old, new):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def overdamped(
-    x, drift, parts, times, dt, scales, smooth, seed, step, start, old, lower, length, wall, out, new
+    x, drift, parts, times, dt, scales, smooth, given, seed, step, start, old, lower, length, wall, out, new
 ):
     """Steps of Euler–Maruyama, or if `smooth` of Leimkuhler and Matthews, one for each of `times` and `scales` (k,).
 
     x, out: (m, d), the particles start, start + 1, ...; step: uint64, the number of the first step, which with `seed`
-    keys the noise. Leimkuhler and Matthews begin with the noise `old` (m, d), or with that of the counter where it has
-    no rows, and leave the last in `new` unless it has none. Gives the number of entries that are not finite in
-    the end; one that once is not finite stays so.
+    keys the noise; or it is `given` (m, d), the same in all steps. Leimkuhler and Matthews begin with the noise `old`
+    (m, d), or with that of the counter where it has no rows, and leave the last in `new` unless it has none. Gives
+    the number of entries that are not finite in the end; one that once is not finite stays so.
     """
     widest()
     count, dim = x.shape
     words, noise = np.empty((2, BLOCK), np.uint64), np.zeros((2, dim + dim % 2, BLOCK))
     place, slope = np.empty((dim, BLOCK)), np.zeros((dim, BLOCK))
-    addresses, factors, axes = parts
     noisy, bad = scales.max() > 0.0, 0
     for low in range(0, count, BLOCK):
         rows = slice(low, min(low + BLOCK, count))
@@ -125,22 +140,21 @@ def overdamped(
         if smooth and old.shape[0]:
             take(old[rows], noise[0, :dim])
         elif smooth:
-            block_normals(seed, step, start + low, words, noise[0])
+            draw(given, seed, step, start, low, words, noise[0])
         for k in range(times.size):
             now, ahead = noise[k % 2], noise[(k + 1) % 2]
-            if addresses.size:
-                add_parts(addresses, factors, axes, place, times[k], slope)
+            if parts[0].size:
+                add_parts(parts, place, times[k], slope)
             elif drift.shape[0]:
                 take(drift[rows], slope)
             if smooth:
-                block_normals(seed, step + np.uint64(k + 1), start + low, words, ahead)
+                draw(given, seed, step + np.uint64(k + 1), start, low, words, ahead)
                 averaged(place, slope, dt, scales[k], now, ahead)
             else:
                 if noisy:
-                    block_normals(seed, step + np.uint64(k), start + low, words, ahead)
+                    draw(given, seed, step + np.uint64(k), start, low, words, ahead)
                 euler(place, slope, dt, scales[k], ahead)
-            if wall.size:
-                into_box(place, ahead, lower, length, wall)
+            into_box(place, ahead, lower, length, wall)
         if new.shape[0]:
             put(noise[times.size % 2, :dim], new[rows])
         bad += put(place, out[rows])

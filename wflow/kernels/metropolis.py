@@ -4,8 +4,8 @@ import numpy as np
 from numba import njit
 
 from wflow.kernels.lanes import widest
-from wflow.kernels.langevin import add_parts, euler, fold, into_box, put, take
-from wflow.kernels.noise import BLOCK, block_normals, block_uniforms
+from wflow.kernels.langevin import add_parts, draw, euler, fold, into_box, put, room, take
+from wflow.kernels.noise import BLOCK, block_uniforms
 from wflow.kernels.sums import exp_block
 
 STREAM = np.uint64(1)  # of the uniforms
@@ -34,18 +34,21 @@ def _ratios_folded(here, slope, steep, noise, dt, scale, lower, length, wall, ou
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _choose(accepted, new, old):
-    """old = new where accepted."""
+def _choose(uniforms, chance, new, old):
+    """old = new where it is accepted."""
+    widest()
     for axis in range(old.shape[0]):
+        a, b = new[axis], old[axis]
         for i in range(BLOCK):
-            old[axis, i] = new[axis, i] if accepted[i] else old[axis, i]
+            b[i] = a[i] if uniforms[i] < chance[i] else b[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _chances(log_p, log_q, beta, chance):
     """chance = min(1, exp(beta (log_q - log_p) + chance)), and as good as 0 where that is no number."""
+    widest()
     for i in range(BLOCK):
-        log_ratio = beta * (log_q[i] - log_p[i]) + chance[i]
+        log_ratio = beta * (log_q[0, i] - log_p[0, i]) + chance[i]
         chance[i] = 0.0 if log_ratio >= 0.0 else log_ratio
     exp_block(chance, BLOCK, 0.0)
 
@@ -59,58 +62,69 @@ def _accept(here, ahead, slope, steep, log_p, log_q, noise, uniforms, dt, scale,
     else:
         _ratios(slope, steep, noise, dt, scale, chance)
     _chances(log_p, log_q, beta, chance)
-    accepted = uniforms < chance
-    _choose(accepted, ahead, here)
-    _choose(accepted, steep, slope)
+    _choose(uniforms, chance, ahead, here)
+    _choose(uniforms, chance, steep, slope)
+    _choose(uniforms, chance, log_q, log_p)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+def _total(chance, size):
+    """The sum of the first `size` entries of a block, always in the order of the whole block; clears the others."""
+    chance[size:] = 0.0
+    total = 0.0
     for i in range(BLOCK):
-        log_p[i] = log_q[i] if accepted[i] else log_p[i]
+        total += chance[i]
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def metropolis(
-    x, parts, laws, timed, times, dt, scales, betas, seed, step, start, lower, length, wall, out, chances
+    x, parts, laws, timed, times, dt, scales, betas, given, seed, step, start, lower, length, wall, out, chances
 ):
     """Steps of proposals x + h b + scale ξ, accepted with their probability under p to the power beta, or refused.
 
-    As `langevin.overdamped`; `laws` are the parts of log p. `timed`: both depend on the time. `chances` (blocks, k) are the
-    sums over each block of the probabilities of acceptance.
+    As `langevin.overdamped`; `laws` are the parts of log p. `timed`: both depend on the time. `chances` (blocks, k) are
+    the sums over each block of the probabilities of acceptance.
     """
     count, dim = x.shape
-    words, noise, carried = np.empty((2, BLOCK), np.uint64), np.empty((dim + dim % 2, BLOCK)), np.empty((dim, BLOCK))
-    here, ahead, slope, steep = np.empty((4, dim, BLOCK))
-    uniforms, chance, log_p, log_q = np.empty((4, BLOCK))
+    words, noise, carried = np.empty((2, BLOCK), np.uint64), room(dim + dim % 2), room(dim)
+    here, ahead, slope, steep = room(dim), room(dim), room(dim), room(dim)
+    uniforms, chance, log_p, log_q = np.empty(BLOCK), np.empty(BLOCK), room(1), room(1)
     for low in range(0, count, BLOCK):
         rows = slice(low, min(low + BLOCK, count))
         take(x[rows], here)
         for k in range(times.size):
             if k == 0 or timed:
-                add_parts(*parts, here, times[k], slope)
-                add_parts(*laws, here, times[k], log_p)
-            block_normals(seed, step + np.uint64(k), start + low, words, noise)
+                add_parts(parts, here, times[k], slope)
+                add_parts(laws, here, times[k], log_p)
+            draw(given, seed, step + np.uint64(k), start, low, words, noise)
             block_uniforms(seed, step + np.uint64(k), STREAM, start + low, uniforms)
             ahead[:], carried[:] = here, noise[:dim]
             euler(ahead, slope, dt, scales[k], noise)
             into_box(ahead, carried, lower, length, wall)
-            add_parts(*parts, ahead, times[k], steep)
-            add_parts(*laws, ahead, times[k], log_q)
+            add_parts(parts, ahead, times[k], steep)
+            add_parts(laws, ahead, times[k], log_q)
             _accept(
                 here, ahead, slope, steep, log_p, log_q, noise, uniforms, dt, scales[k], betas[k], lower, length, wall,
                 chance,
             )  # fmt: skip
-            chances[low // BLOCK, k] = chance[: min(BLOCK, count - low)].sum()
+            chances[low // BLOCK, k] = _total(chance, min(BLOCK, count - low))
         put(here, out[rows])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def decide(
-    x, drift, log_p, ahead, drift_ahead, log_p_ahead, dt, scale, beta, seed, step, lower, length, wall
-):
+def decide(x, drift, log_p, ahead, drift_ahead, log_p_ahead, dt, scale, beta, given, seed, step, lower, length, wall):
     """The second half of one step, for proposals (m, d) whose drift and log density (m,) are given: they are
     overwritten where refused. Gives the sum of the probabilities of acceptance."""
     count, dim = x.shape
-    words, noise = np.empty((2, BLOCK), np.uint64), np.empty((dim + dim % 2, BLOCK))
-    here, there, slope, steep = np.empty((4, dim, BLOCK))
-    logs, uniforms, chance, total = np.empty((2, 1, BLOCK)), np.empty(BLOCK), np.empty(BLOCK), 0.0
+    words, noise, uniforms, chance = (
+        np.empty((2, BLOCK), np.uint64),
+        room(dim + dim % 2),
+        np.empty(BLOCK),
+        np.empty(BLOCK),
+    )
+    here, there, slope, steep = room(dim), room(dim), room(dim), room(dim)
+    before, after, total = room(1), room(1), 0.0
     for low in range(0, count, BLOCK):
         size = min(BLOCK, count - low)
         rows = slice(low, low + size)
@@ -118,16 +132,16 @@ def decide(
         take(drift[rows], slope)
         take(ahead[rows], there)
         take(drift_ahead[rows], steep)
-        take(log_p[rows].reshape(size, 1), logs[0])
-        take(log_p_ahead[rows].reshape(size, 1), logs[1])
-        block_normals(seed, step, low, words, noise)
+        take(log_p[rows].reshape(size, 1), before)
+        take(log_p_ahead[rows].reshape(size, 1), after)
+        draw(given, seed, step, 0, low, words, noise)
         block_uniforms(seed, step, STREAM, low, uniforms)
         _accept(
-            here, there, slope, steep, logs[0, 0], logs[1, 0], noise, uniforms, dt, scale, beta, lower, length, wall,
+            here, there, slope, steep, before, after, noise, uniforms, dt, scale, beta, lower, length, wall,
             chance,
         )  # fmt: skip
         put(here, ahead[rows])
         put(slope, drift_ahead[rows])
-        put(logs[0], log_p_ahead[rows].reshape(size, 1))
-        total += chance[:size].sum()
+        put(before, log_p_ahead[rows].reshape(size, 1))
+        total += _total(chance, size)
     return total

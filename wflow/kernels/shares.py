@@ -8,7 +8,9 @@ from numba import get_num_threads
 
 from wflow.kernels.noise import BLOCK
 
-SHARE = 32 * BLOCK  # rows at a time: a few arrays of them stay in the second-level cache, and a call costs 2 % of the work
+SHARE = (
+    32 * BLOCK
+)  # rows at a time: a few arrays of them stay in the second-level cache, and a call costs 2 % of the work
 
 
 def share_out(work: Callable[[int, int], None], count: int) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 
 from wflow.kernels.lanes import widest
-from wflow.kernels.langevin import add_parts, into_box, put, take
-from wflow.kernels.noise import BLOCK, block_normals
+from wflow.kernels.langevin import add_parts, draw, into_box, put, take
+from wflow.kernels.noise import BLOCK
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -41,8 +41,35 @@ def kick(velocity, force, dt):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _to_the_last_kick(place, speed, slope, dt, keep, scale, noise, lower, length, wall):
+    """Half a kick, half a glide, the thermostat, half a glide."""
+    add(speed, 0.5 * dt, slope)
+    add(place, 0.5 * dt, speed)
+    into_box(place, speed, lower, length, wall)
+    thermostat(speed, keep, scale, noise)
+    add(place, 0.5 * dt, speed)
+    into_box(place, speed, lower, length, wall)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def baoab(
-    x, velocity, force, parts, times, dt, keep, scales, seed, step, start, lower, length, wall, out, new_velocity,
+    x,
+    velocity,
+    force,
+    parts,
+    times,
+    dt,
+    keep,
+    scales,
+    given,
+    seed,
+    step,
+    start,
+    lower,
+    length,
+    wall,
+    out,
+    new_velocity,
     new_force,
 ):
     """Steps of BAOAB: one for each of `times`, at which it begins, and `scales` (k,), of the noise.
@@ -53,26 +80,18 @@ def baoab(
     count, dim = x.shape
     words, noise = np.empty((2, BLOCK), np.uint64), np.empty((dim + dim % 2, BLOCK))
     place, speed, slope = np.empty((dim, BLOCK)), np.empty((dim, BLOCK)), np.zeros((dim, BLOCK))
-    addresses, factors, axes = parts
-    bad, half = 0, 0.5 * dt
+    bad = 0
     for low in range(0, count, BLOCK):
         rows = slice(low, min(low + BLOCK, count))
         take(x[rows], place)
         take(velocity[rows], speed)
         take(force[rows], slope)
         for k in range(times.size):
-            block_normals(seed, step + np.uint64(k), start + low, words, noise)
-            add(speed, half, slope)
-            add(place, half, speed)
-            if wall.size:
-                into_box(place, speed, lower, length, wall)
-            thermostat(speed, keep, scales[k], noise)
-            add(place, half, speed)
-            if wall.size:
-                into_box(place, speed, lower, length, wall)
+            draw(given, seed, step + np.uint64(k), start, low, words, noise)
+            _to_the_last_kick(place, speed, slope, dt, keep, scales[k], noise, lower, length, wall)
             if new_force.shape[0]:
-                add_parts(addresses, factors, axes, place, times[k] + dt, slope)
-                add(speed, half, slope)
+                add_parts(parts, place, times[k] + dt, slope)
+                add(speed, 0.5 * dt, slope)
         if new_force.shape[0]:
             put(slope, new_force[rows])
         bad += put(place, out[rows]) + put(speed, new_velocity[rows])

@@ -9,6 +9,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError, Status
+from wflow.flows import Split
 from wflow.loop.control import Controller
 from wflow.loop.ledger import Ledger
 from wflow.loop.plan import Plan
@@ -130,6 +131,7 @@ def _sweepable(plan: Plan, standing: Standing, goal: float) -> int:
     """How many steps may be taken at once: as long as nobody asks between them, up to the next frame, but for the
     last one, which may be cut short."""
     asked = plan.stop is not None or plan.frames is None or plan.flow.facts.metered or standing.ledger is not None
+    asked = asked or (isinstance(plan.flow, Split) and plan.flow.transport is not None)
     if asked or plan.count is None or plan.dt is None or not isinstance(plan.stepper, Sweeping):
         return 1
     most = min(plan.stepper.stretch(plan.flow, standing.state, standing.memory), plan.count - 1 - standing.done)
@@ -169,8 +171,8 @@ def _try(plan: Plan, standing: Standing, dt: float, ahead: int = 1) -> Step:
     state, noise, stepper = standing.state, CounterNoise(plan.seed, standing.done), plan.stepper
     try:
         with np.errstate(all="ignore"):
-            if ahead > 1:
-                times = dt * np.arange(standing.done, standing.done + ahead)
+            if ahead > 1 and isinstance(stepper, Sweeping):
+                times = dt * np.arange(standing.done, standing.done + ahead, dtype=float)
                 return stepper.sweep(plan.flow, times, state, dt, standing.memory, noise)
             return advance(stepper, plan.flow, standing.time, state, dt, standing.memory, noise)
     except (InputError, np.linalg.LinAlgError) as error:

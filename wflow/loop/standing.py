@@ -28,9 +28,8 @@ class CounterNoise:
     def normals(self, shape: tuple[int, ...], ahead: int = 0) -> Array:
         return kernels.normals(self.seed, self.step + ahead, np.empty(shape))
 
-    @property
-    def key(self) -> tuple[np.uint64, np.uint64]:
-        return np.uint64(self.seed % 2**64), np.uint64(self.step % 2**64)
+    def source(self, rows: slice, dim: int) -> tuple[Array, np.uint64, np.uint64]:
+        return np.empty((0, dim)), np.uint64(self.seed % 2**64), np.uint64(self.step % 2**64)
 
 
 @dataclass(frozen=True)

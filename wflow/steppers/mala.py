@@ -15,8 +15,16 @@ from wflow.kernels.shares import share_out
 from wflow.states import Particles
 from wflow.steppers.protocol import Memory, Noise, Step
 from wflow.steppers.stochastic import (
-    NOTHING, Schedule, check_cloud, check_schedule, compiled, heat, said, stretch, walls,
-)  # fmt: skip
+    NOTHING,
+    Schedule,
+    check_cloud,
+    check_schedule,
+    compiled,
+    heat,
+    said,
+    stretch,
+    walls,
+)
 
 # Best acceptance of the algorithm in many dimensions: Roberts and Rosenthal, J. R. Statist. Soc. B 60 (1998) 255.
 ACCEPTANCE = 0.574
@@ -90,16 +98,17 @@ def _swept(
     """Steps inside the kernel, and the sums of the chances of each."""
     x, box, out = np.ascontiguousarray(state.coordinates), walls(state), flow.empty(state.coordinates.shape)
     law = parts.law or NOTHING.drift
-    how = (parts.drift.arrays, law.arrays, flow.facts.timed, times, dt, np.sqrt(2.0 * heated * dt))
-    how = (*how, flow.temperature() / heated, *noise.key)
+    beta = flow.temperature() / heated
+    how = (parts.drift.arrays, law.arrays, flow.facts.timed, times, dt, np.sqrt(2.0 * heated * dt), beta)
     chances = np.empty((-(-len(x) // BLOCK), len(times)))
 
     def work(low: int, high: int) -> None:
         rows, blocks = slice(low, high), slice(low // BLOCK, -(-high // BLOCK))
-        kernels.metropolis(x[rows], *how, low, *box.arrays, out[rows], chances[blocks])
+        arrays = (*noise.source(rows, x.shape[1]), low, *box.arrays, out[rows], chances[blocks])
+        kernels.metropolis(x[rows], *how, *arrays)
 
     share_out(work, len(x))
-    return Step(state.at(out)), chances.sum(axis=0)
+    return Step(state.at(out)), np.ascontiguousarray(chances.T).sum(axis=1)
 
 
 def _slowly(
@@ -109,12 +118,14 @@ def _slowly(
     known = memory if "drift" in memory and not flow.facts.timed else _here(flow, time, state)
     x, box, place = np.ascontiguousarray(state.coordinates), walls(state), np.empty(state.coordinates.shape)
     scale, none = float(np.sqrt(2.0 * heated * dt)), np.empty((0, x.shape[1]))
-    how = (NOTHING.drift.arrays, np.array([time]), dt, np.array([scale]), False, *noise.key, 0)
-    overdamped(x, known["drift"], *how, none, *box.arrays, place, none)
+    source: tuple[Any, ...] = noise.source(slice(None), x.shape[1])
+    how = (NOTHING.drift.arrays, np.array([time]), dt, np.array([scale]), False, *source, 0)
+    arrays: tuple[Any, ...] = (*how, none, *box.arrays, place, none)
+    overdamped(x, known["drift"], *arrays)
     there = _proposed(flow, time, state, place)
-    ahead = (place, there["drift"], there["log_density"])
-    how = (dt, scale, flow.temperature() / heated, *noise.key, *box.arrays)
-    total = kernels.decide(x, known["drift"], known["log_density"], *ahead, *how)
+    ahead: tuple[Any, ...] = (place, there["drift"], there["log_density"])
+    more: tuple[Any, ...] = (dt, scale, flow.temperature() / heated, *source, *box.arrays)
+    total = kernels.decide(x, known["drift"], known["log_density"], *ahead, *more)
     return Step(state.at(place), there), np.array([total])
 
 

@@ -22,9 +22,9 @@ class Noise(Protocol):
         """Independent standard normals `(n, d)` of this step, or of the one `ahead` steps later; -1 before the first
         step is a draw that no step uses."""
 
-    @property
-    def key(self) -> tuple[Any, Any]:
-        """Seed and step as kernels take them, uint64."""
+    def source(self, rows: slice, dim: int) -> tuple[Array, Any, Any]:
+        """What a kernel draws from: normals given for those rows, `(m, dim)`, or none, `(0, dim)`; and the seed and
+        step, uint64, that key all others and the uniforms."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Step:
     error: float = float("nan")
     status: Status = Status.RUNNING
     energy: float = float("nan")
-    counts: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
 

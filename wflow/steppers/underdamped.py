@@ -12,8 +12,16 @@ from wflow.kernels import underdamped as kernels
 from wflow.kernels.shares import share_out
 from wflow.steppers.protocol import Memory, Noise, Step
 from wflow.steppers.stochastic import (
-    NOTHING, Schedule, check_cloud, check_schedule, compiled, heat, said, stretch, walls,
-)  # fmt: skip
+    NOTHING,
+    Schedule,
+    check_cloud,
+    check_schedule,
+    compiled,
+    heat,
+    said,
+    stretch,
+    walls,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,19 +72,19 @@ class UnderdampedLangevin:
     def sweep(self, flow: Flow, times: Array, state: Any, dt: float, memory: Memory, noise: Noise) -> Step:
         memory = memory or self.begin(flow, state, noise)
         x, before, box = np.ascontiguousarray(state.coordinates), memory["velocity"], walls(state)
-        parts, rates = compiled(flow, state), 1 + ("force" not in memory)
+        parts, rates = compiled(flow, state), 1.0 + (np.arange(len(times)) < ("force" not in memory))
         start = memory["force"] if "force" in memory else np.ascontiguousarray(flow.drift(times[0], state))
         # 1 - keep² without cancellation where the friction is small.
         part = -float(np.expm1(-2.0 * self.friction * dt))
         scales = np.sqrt(part * np.array([heat(flow, self.temperature, time + 0.5 * dt) for time in times]))
         out, velocity, bad = flow.empty(x.shape), flow.empty(x.shape), []
         force = flow.empty(x.shape) if parts else np.empty((0, x.shape[1]))
-        how = ((parts or NOTHING).drift.arrays, times, dt, float(np.exp(-self.friction * dt)), scales, *noise.key)
+        how = ((parts or NOTHING).drift.arrays, times, dt, float(np.exp(-self.friction * dt)), scales)
 
         def work(low: int, high: int) -> None:
             rows = slice(low, high)
-            arrays = (*box.arrays, out[rows], velocity[rows], force[rows])
-            bad.append(kernels.baoab(x[rows], before[rows], start[rows], *how, low, *arrays))
+            arrays = (*noise.source(rows, x.shape[1]), low, *box.arrays, out[rows], velocity[rows], force[rows])
+            bad.append(kernels.baoab(x[rows], before[rows], start[rows], *how, *arrays))
 
         share_out(work, len(x))
         moved = state.at(out)
