@@ -13,7 +13,10 @@ _HOMES = {
     "errors": ("FileError", "InputError", "InterruptionWarning", "RunWarning", "Status"),
     "targets": ("Gaussian", "GaussianMixture", "Gibbs", "KernelDensity", "Uniform"),
     "grid": ("Grid",),
-    "functionals": ("Blob", "Entropy", "FDivergence", "Interaction", "InternalEnergy", "Potential", "PowerEntropy"),
+    "functionals": (
+        *("Blob", "Entropy", "FDivergence", "Interaction", "InternalEnergy", "Potential", "PowerEntropy"),
+        *("Dirichlet", "FisherInformation", "ValueFunctional"),
+    ),
     "states": ("Density", "Particles", "Point"),
     "flows": ("energy",),
     "comparison": ("compare",),
@@ -35,7 +38,18 @@ if TYPE_CHECKING:
     from .distances import wasserstein2
     from .errors import FileError, InputError, InterruptionWarning, RunWarning, Status
     from .flows import energy
-    from .functionals import Blob, Entropy, FDivergence, Interaction, InternalEnergy, Potential, PowerEntropy
+    from .functionals import (
+        Blob,
+        Dirichlet,
+        Entropy,
+        FDivergence,
+        FisherInformation,
+        Interaction,
+        InternalEnergy,
+        Potential,
+        PowerEntropy,
+        ValueFunctional,
+    )
     from .grid import Grid
     from .landscape import critical_points, hill_climb, minimize
     from .loop import iterate, run

@@ -12,6 +12,8 @@ from wflow.exact.diffusion import (
     heat_mode,
     heat_mode_cells,
     ornstein_uhlenbeck,
+    quantum_variance,
+    thin_film,
 )
 from wflow.exact.gaussians import (
     euler_maruyama_variance,
@@ -56,4 +58,6 @@ __all__ = [
     "pbdl_inverse",
     "pbdl_newton",
     "pbdl_proximal",
+    "quantum_variance",
+    "thin_film",
 ]

@@ -76,6 +76,31 @@ def _barenblatt_constants(m: float, mass: float, dim: int) -> tuple[float, float
     return a, b, float(level)
 
 
+def thin_film(x: Array, t: float, mass: float = 1.0) -> Array:
+    """Density (n,) of the self-similar solution of dq/dt = -(q q_xxx)_x from a point mass at 0; x is (n, 1), t > 0.
+
+    t^(-1/5) (w^2 - eta^2)_+^2/120 with eta = x t^(-1/5) and w^5 = 225 mass/2. Source: Smyth & Hill, IMA J. Appl.
+    Math. 40 (1988) 73.
+
+    >>> thin_film(np.array([[0.0]]), t=1.0).round(10)
+    array([0.36453629])
+    """
+    width = (112.5 * mass) ** 0.2
+    eta = np.asarray(x, float)[:, 0] * t**-0.2
+    return np.asarray(np.maximum(width**2 - eta**2, 0.0) ** 2 / (120 * t**0.2))
+
+
+def quantum_variance(variance: float, t: float) -> float:
+    """Variance at time t of the flow of the Fisher information on the line from a Gaussian, which it stays.
+
+    C' = 4/C, so sqrt(C^2 + 8 t). Source: the velocity of N(m, C) is -grad(2/C - (x - m)^2/C^2) = 2 (x - m)/C^2.
+
+    >>> quantum_variance(1.0, 1.0)
+    3.0
+    """
+    return float(np.sqrt(variance**2 + 8 * t))
+
+
 def drift_diffusion(x: ArrayLike, t: float, g: float = 1.0) -> Array:
     """Solution of dq/dt = q'' - g q' on [0, 1] without flux through the ends (V = -g x), same shape as `x`.
 

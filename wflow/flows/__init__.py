@@ -7,6 +7,7 @@ Which functional goes with which state is decided here, and refused with the rea
 | FDivergence, Entropy, PowerEntropy, InternalEnergy | yes | by an estimate | by quadrature | no: it has none |
 | Potential | yes | yes | by quadrature | yes |
 | Interaction | yes | yes | by quadrature | no: a point does not interact with itself |
+| Dirichlet, FisherInformation, ValueFunctional | yes | no: they have no cells | no | no |
 | Blob | no: take the functional itself | yes, exactly | no: take the functional itself | no: it has no density |
 """
 
@@ -58,7 +59,7 @@ def make_flow(
         raise InputError(f"a state is a Density, Particles, Point or Gaussian, got {type(state).__name__}")
     if functional is None and drift is None:
         raise InputError("there is nothing to follow: give a functional, a drift, or both")
-    terms = sort_terms(functional, state.dim, BLOB_REFUSED.get(type(state)))
+    terms = sort_terms(functional, state.dim, BLOB_REFUSED.get(type(state)), isinstance(state, Density))
     chosen = as_metric(metric, state)
     extra = None if drift is None else as_vector_field(drift, state.dim)
     if estimator is not None and not isinstance(state, Particles):
@@ -92,7 +93,7 @@ def energy(functional: Functional, state: Any, estimator: Any = None) -> float:
     """
     if isinstance(state, Density) and functional is not None and estimator is None:
         # The energy is defined where the flow is not: with mass in cells without target.
-        terms = sort_terms(functional, state.dim, BLOB_REFUSED.get(Density))
+        terms = sort_terms(functional, state.dim, BLOB_REFUSED.get(Density), True)
         return Variation(state.grid, terms, state.mass).energy(0.0, state.values)
     return make_flow(functional, state, estimator=estimator).energy(0.0, state)
 

@@ -21,12 +21,16 @@ from wflow.flows.filtration import settled
 from wflow.flows.protocol import Facts, Solve, recurrence
 from wflow.flows.reaction import log_linear, reacted, reaction_of
 from wflow.flows.reference import Weights
+from wflow.flows.shapes import inverse_of, spread
 from wflow.flows.terms import Terms
 from wflow.flows.transport import Drift, descent_velocities, upwind_rate
 from wflow.flows.variation import Variation
 from wflow.linalg.krylov import directional, newton_krylov, power_radius
 from wflow.metrics import FisherRao, Metric, Wasserstein, WassersteinFisherRao, centred
 from wflow.states import Density
+
+# Products with the Jacobian are differences of the rate, which say nothing of tails below their own step.
+SHAPED = 1e-10
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class DensityFlow:
             # Mass that leaves through an absorbing side may carry negative energy away.
             decays=self.extra is None and not timed and not self._open,
             signed=False,
-            stiff=bool(self.terms.densities),
-            transport=not self.terms.densities,
+            stiff=bool(self.terms.densities or self.terms.shapes),
+            transport=not (self.terms.densities or self.terms.shapes),
             balanced=not timed,
             fused=self.diffusion is not None and self.diffusion.frozen and self.extra is None,
             linear=filtered and self.extra is None and not timed and not reacting,
@@ -104,7 +108,7 @@ class DensityFlow:
         out = np.zeros(q.shape)
         if self.diffusion is not None:
             out = self.diffusion.rate(time, q)
-        elif self.terms.densities or self.terms.potential or self.terms.interactions:
+        elif self.terms:
             out = upwind_rate(grid, q, descent_velocities(grid, self.variation.slope(time, q)))
         if self.extra is not None:
             out = out + upwind_rate(grid, q, self.extra.velocities(time))
@@ -129,7 +133,7 @@ class DensityFlow:
         return directional(lambda y: self._rate(time, grid, y), q, self._rate(time, grid, q), direction)
 
     def _inner(self, scale: float) -> float:
-        return max(1e-14, min(1e-6, self.rtol * scale))
+        return max(SHAPED if self.terms.shapes else 1e-14, min(1e-6, self.rtol * scale))
 
     def resolvent(self, time: float, guess: Density, base: Array, scale: float) -> Solve:
         if self.diffusion is None or self.extra is not None or not self.diffusion.frozen:
@@ -153,15 +157,19 @@ class DensityFlow:
 
     def _inverse(self, time: float, grid: Any, q: Array, scale: float, exact: bool) -> Callable[[Array], Array]:
         """(1 - scale · Jacobian)⁻¹ of the diffusive part; the identity where there is none."""
-        if not self.terms.densities:
+        if not (self.terms.densities or self.terms.shapes):
             return lambda r: r
         if self.diffusion is not None:
             return self.diffusion.inverse(time, q, scale, exact)
         # δξ = stiffness · δq and the flux q ∇δξ: again D + s A, with D = 1/stiffness and q on the faces.
         held = np.maximum(q, 0.0)
         faces = [mean_on_faces(grid, held, axis) for axis in range(grid.dim)]
-        diag = padded(grid, 1.0 / np.maximum(self.variation.stiffness(held), 1e-200))
-        return damping(Weights(diag, kernel_faces(grid, faces), wraps(grid)), diag, scale, exact)
+        stiffness = self.variation.stiffness(held)
+        mobility = Weights(padded(grid, held), kernel_faces(grid, faces), wraps(grid))
+        if self.variation.shapes:
+            return inverse_of(spread(mobility, self.variation.curvature(held)), scale)
+        diag = padded(grid, 1.0 / np.maximum(stiffness, 1e-200))
+        return damping(replace(mobility, cells=diag), diag, scale, exact)
 
     def spectral_radius(self, time: float, state: Density) -> float:
         if self.diffusion is not None and self.extra is None:

@@ -30,7 +30,7 @@ def reaction_of(metric: Metric) -> float:
 def log_linear(terms: Terms) -> bool:
     """Whether ξ = ε log q + V."""
     alike = terms.logarithmic or not terms.densities
-    return alike and not terms.interactions
+    return alike and not terms.interactions and not terms.shapes
 
 
 def reach(rate: float, warmth: float, span: float) -> float:

@@ -137,7 +137,7 @@ def reference(grid: Grid, terms: Terms, mass: float) -> Reference | None:
         return _linear(grid, terms)
     targets = [term.target for _, term in terms.densities]
     alike = all(t is targets[0] or t == targets[0] for t in targets)
-    if not targets or terms.potential or terms.interactions or not alike:
+    if not targets or terms.potential or terms.interactions or terms.shapes or not alike:
         return None
     weights = tuple(weight for weight, _ in terms.densities)
     generators = tuple(term.generator for _, term in terms.densities)

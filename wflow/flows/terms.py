@@ -43,18 +43,26 @@ class Fields:
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of a functional: energies of the density, potentials, interactions, blobs, each with its
-    coefficient."""
+    """The terms of a functional, each with its coefficient: energies of the density, potentials, interactions, blobs,
+    and `shapes`, which are energies of its gradient or of all cells."""
 
     densities: tuple[tuple[float, Any], ...]
     potential: Fields
     interactions: tuple[tuple[float, Interaction], ...]
     blobs: tuple[tuple[float, Blob], ...] = ()
+    shapes: tuple[tuple[float, Any], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.densities or self.potential or self.interactions or self.blobs or self.shapes)
 
     @property
     def logarithmic(self) -> bool:
         """Whether every density term is an entropy or a reverse KL divergence: a linear diffusion."""
-        return bool(self.densities) and all(isinstance(t.generator, Logarithmic) for _, t in self.densities)
+        return (
+            bool(self.densities)
+            and not self.shapes
+            and all(isinstance(t.generator, Logarithmic) for _, t in self.densities)
+        )
 
     @property
     def temperature(self) -> float:
@@ -62,12 +70,14 @@ class Terms:
         return sum(weight for weight, _ in self.densities)
 
 
-def sort_terms(functional: Functional | None, dim: int, blobs_for: str | None = "a density on a grid") -> Terms:
+def sort_terms(
+    functional: Functional | None, dim: int, blobs_for: str | None = "a density on a grid", cells: bool = False
+) -> Terms:
     """Sort the terms and check that each fits the dimension; `blobs_for` names what a Blob cannot be put on, if it
-    cannot."""
+    cannot; `cells` says whether there are cells for gradients."""
     if functional is not None and not isinstance(functional, Functional):
         raise InputError(f"a functional is wf.Entropy, wf.Potential, ... or a sum, got {type(functional).__name__}")
-    densities, potentials, interactions, blobs = [], [], [], []
+    densities, potentials, interactions, blobs, shapes = [], [], [], [], []
     for weight, term in functional.terms if functional is not None else ():
         if isinstance(term, Potential):
             term.field.check_dim(dim)
@@ -86,12 +96,17 @@ def sort_terms(functional: Functional | None, dim: int, blobs_for: str | None = 
         elif isinstance(term, DensityTerm):
             check_target(term, dim)
             densities.append((weight, term))
-    return Terms(tuple(densities), Fields(tuple(potentials)), tuple(interactions), tuple(blobs))
+        else:
+            if not cells:
+                raise InputError(f"{term!r} is an energy of a density on a grid, followed by wf.run: take a Density")
+            check_target(term, dim)
+            shapes.append((weight, term))
+    return Terms(tuple(densities), Fields(tuple(potentials)), tuple(interactions), tuple(blobs), tuple(shapes))
 
 
 def check_target(term: Any, dim: int) -> None:
     """Refuse a target of another dimension."""
-    if term.target is not None and term.target.dim != dim:
+    if getattr(term, "target", None) is not None and term.target.dim != dim:
         raise InputError(f"the target has dimension {term.target.dim}, the state {dim}")
 
 

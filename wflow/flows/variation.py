@@ -1,6 +1,7 @@
 """The energy on a grid and its first variation, term by term: exact derivatives of the discrete energy.
 
-F = h Σᵢ [Σ cₖ pₖ φₖ(q/pₖ) + V q + ½ q (W * q)]ᵢ with h the volume of a cell;  ξᵢ = ∂F/∂qᵢ / h.
+F = h Σᵢ [Σ cₖ pₖ φₖ(q/pₖ) + V q + ½ q (W * q)]ᵢ with h the volume of a cell;  ξᵢ = ∂F/∂qᵢ / h. Energies of gradients
+are in `shapes.py`.
 """
 
 from dataclasses import dataclass
@@ -8,10 +9,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csc_matrix, diags
 
 from wflow.arrays import Array
 from wflow.flows.convolution import Convolution
 from wflow.flows.reference import checked_cells, convolution, target_logs
+from wflow.flows.shapes import GradientPart, ValuePart, make_shape
 from wflow.flows.terms import Terms, per_mass
 from wflow.grid import Grid
 
@@ -42,9 +45,14 @@ class Variation:
     def _convolutions(self) -> list[tuple[float, Convolution]]:
         return [(weight, convolution(self.grid, term.field)) for weight, term in self.terms.interactions]
 
+    @cached_property
+    def shapes(self) -> list[tuple[float, GradientPart | ValuePart]]:
+        """The terms of gradients and of all cells."""
+        return [(weight, make_shape(self.grid, term, self.mass)) for weight, term in self.terms.shapes]
+
     def check(self) -> None:
         """Take everything that does not change, so that bad input is refused now and not at the first step."""
-        _ = self._log_targets, self._convolutions
+        _ = self._log_targets, self._convolutions, self.shapes
         if self.terms.potential and not self.terms.potential.timed:
             _ = self._static
 
@@ -68,6 +76,7 @@ class Variation:
             total += float((q * self.potential(time)).sum())
         for weight, conv in self._convolutions:
             total += 0.5 * weight * float((q * conv(q)).sum())
+        total += sum(weight * part.energy(q) for weight, part in self.shapes)
         return total * self.grid.volume
 
     def slope(self, time: float, q: Array) -> Array:
@@ -80,6 +89,8 @@ class Variation:
             out += self.potential(time)
         for weight, conv in self._convolutions:
             out += weight * conv(q)
+        for weight, part in self.shapes:
+            out += weight * part.slope(q)
         return out
 
     def stiffness(self, q: Array) -> Array:
@@ -90,6 +101,11 @@ class Variation:
             with np.errstate(all="ignore"):
                 out += weight * term.generator.diffusivity(u) / held
         return out
+
+    def curvature(self, q: Array) -> Any:
+        """δξ/δq without interactions, a sparse matrix of the cells."""
+        local = diags(self.stiffness(q).ravel())
+        return csc_matrix(local + sum(weight * part.matrix(q) for weight, part in self.shapes))
 
     def _ratios(self, q: Array) -> list[Array]:
         held = np.maximum(q, TINY)

@@ -5,9 +5,13 @@ from wflow.functionals.blob import Blob
 from wflow.functionals.densities import DIVERGENCES, NAMES, Entropy, FDivergence, InternalEnergy, PowerEntropy
 from wflow.functionals.fields import Interaction, Potential
 from wflow.functionals.generators import Generator, Logarithmic
+from wflow.functionals.gradients import Dirichlet, FisherInformation, GradientTerm, ValueFunctional
 from wflow.functionals.powers import Power
 
-FUNCTIONALS = (FDivergence, Entropy, PowerEntropy, InternalEnergy, Potential, Interaction, Blob)
+FUNCTIONALS = (
+    *(FDivergence, Entropy, PowerEntropy, InternalEnergy, Potential, Interaction, Blob),
+    *(Dirichlet, FisherInformation, ValueFunctional),
+)
 
 __all__ = [
     "DIVERGENCES",
@@ -15,10 +19,13 @@ __all__ = [
     "NAMES",
     "Blob",
     "DensityTerm",
+    "Dirichlet",
     "Entropy",
     "FDivergence",
+    "FisherInformation",
     "Functional",
     "Generator",
+    "GradientTerm",
     "Interaction",
     "InternalEnergy",
     "Logarithmic",
@@ -26,4 +33,5 @@ __all__ = [
     "Power",
     "PowerEntropy",
     "Sum",
+    "ValueFunctional",
 ]
