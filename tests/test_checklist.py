@@ -87,7 +87,7 @@ def test_proximal_point_is_implicit_euler():
         x = wf.run(L, START, dt=a, steps=1, stepper=ImplicitEuler()).final.x
         assert_allclose((x - START.x) / a, -L.field.gradient(x[None])[0], rtol=1e-10, atol=1e-10)
         assert objective(x) + np.sum((x - START.x) ** 2) / (2 * a) <= objective(START.x)
-        solved = make_flow(L, START).proximal(0.0, START, a)
+        solved = make_flow(L, START).proximal(0.0, START, a, {})
         assert solved.converged
         assert_allclose(solved.state.x, x, rtol=1e-11)
 
@@ -130,7 +130,7 @@ def test_explicit_and_jko_steps_bracket_the_flow():
     q, a = wf.Gaussian([1.0], 4.0), 0.1
     explicit = wf.run(KL, q, dt=a, steps=1, stepper=ExplicitEuler()).final
     assert_allclose([explicit.mean[0], explicit.factor[0, 0]], exact.explicit_gaussian_step(1.0, 2.0, a), rtol=1e-12)
-    jko = make_flow(KL, q).proximal(0.0, q, a).state
+    jko = make_flow(KL, q).proximal(0.0, q, a, {}).state
     assert_allclose([jko.mean[0], jko.factor[0, 0]], [0.9090909091, 1.8668776139], atol=2e-10)
     assert_allclose([jko.mean[0], jko.factor[0, 0]], exact.jko_gaussian_step(1.0, 2.0, a), rtol=1e-11)
     flow = exact.gaussian_kl_wasserstein(1.0, 2.0, a)

@@ -170,7 +170,7 @@ def test_proximal_is_the_minimiser(name):
     """Against random neighbours of every size, and by its decrease."""
     flow, state = flow_of(name)
     tau, rng = 0.3, np.random.default_rng(0)
-    best = flow.proximal(0.0, state, tau).state
+    best = flow.proximal(0.0, state, tau, {}).state
 
     def merit(s):
         return flow.energy(0.0, s) + np.sum((s.coordinates - state.coordinates) ** 2) / (2 * tau)

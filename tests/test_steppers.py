@@ -7,7 +7,18 @@ from numpy.testing import assert_allclose
 import wflow as wf
 from wflow.errors import Status
 from wflow.flows import make_flow
-from wflow.steppers import RKL2, SSPRK3, STEPPERS, TRBDF2, BogackiShampine, ExplicitEuler, Heun, ImplicitEuler
+from wflow.steppers import (
+    JKO,
+    RKL2,
+    SSPRK3,
+    STEPPERS,
+    TRBDF2,
+    BogackiShampine,
+    ExplicitEuler,
+    Heun,
+    ImplicitEuler,
+    VariationalBDF2,
+)
 
 V = wf.Potential("x**2/2")
 GAMMA = 2 - np.sqrt(2)
@@ -20,7 +31,15 @@ STABILITY = {
     RKL2: lambda z: legendre(z, 3),
     ImplicitEuler: lambda z: 1 / (1 - z),
     TRBDF2: lambda z: trbdf2(z),
+    JKO: lambda z: 1 / (1 - z),
+    VariationalBDF2: lambda z: sdirk2(z),
 }
+
+
+def sdirk2(z):
+    """Alexander 1977: γ = 1 - 1/√2; the first step."""
+    g = 1 - np.sqrt(0.5)
+    return (1 + (1 - 2 * g) * z) / (1 - g * z) ** 2
 
 
 def trbdf2(z):

@@ -26,7 +26,7 @@ from wflow.flows.gaussian import GaussianFlow, resolved
 from wflow.flows.particles import ParticleFlow
 from wflow.flows.point import PointFlow
 from wflow.flows.pointwise import Parts, Pointwise
-from wflow.flows.protocol import Facts, Flow, Solve, Split
+from wflow.flows.protocol import Facts, Flow, Memory, Solve, Split
 from wflow.flows.reaction import check_reaction
 from wflow.flows.reference import LOWEST, Reference, reference
 from wflow.flows.terms import Terms, sort_terms
@@ -239,6 +239,7 @@ __all__ = [
     "Array",
     "Facts",
     "Flow",
+    "Memory",
     "Parts",
     "Pointwise",
     "Solve",

@@ -18,9 +18,10 @@ from wflow.errors import InputError
 from wflow.flows.boxes import kernel_faces, mean_on_faces, padded, wraps
 from wflow.flows.diffusion import Diffusion, damping
 from wflow.flows.filtration import settled
-from wflow.flows.protocol import Facts, Solve, recurrence
+from wflow.flows.jko_line import Line, line_refusal, make_line
+from wflow.flows.protocol import Facts, Memory, Solve, recurrence
 from wflow.flows.reaction import log_linear, reacted, reaction_of
-from wflow.flows.reference import Weights
+from wflow.flows.reference import Reference, Weights
 from wflow.flows.shapes import inverse_of, spread
 from wflow.flows.terms import Terms
 from wflow.flows.transport import Drift, descent_velocities, upwind_rate
@@ -49,7 +50,7 @@ class DensityFlow:
         timed = self.terms.potential.timed
         if self._in_place:
             linear = log_linear(self.terms) and not timed
-            return Facts(per_time=True, signed=False, balanced=not timed, flat=False, linear=linear)
+            return Facts(per_time=True, signed=False, balanced=not timed, flat=False, linear=linear, jko=self._jko)
         reacting = isinstance(self.metric, WassersteinFisherRao)
         filtered = self.diffusion is not None and self.diffusion.form.linear
         return Facts(
@@ -62,6 +63,7 @@ class DensityFlow:
             balanced=not timed,
             fused=self.diffusion is not None and self.diffusion.frozen and self.extra is None,
             linear=filtered and self.extra is None and not timed and not reacting,
+            jko=self._jko,
         )
 
     @property
@@ -193,8 +195,31 @@ class DensityFlow:
     def smooth(self, time: float, state: Density, delta: Array, scale: float) -> Array:
         return self._inverse(time, state.grid, state.values, scale, exact=True)(delta)
 
-    def proximal(self, time: float, state: Density, tau: float) -> Solve:
-        raise InputError("the JKO step of a density on a grid is not built yet; take steppers.ImplicitEuler()")
+    def proximal(self, time: float, state: Density, tau: float, memory: Memory | None, ahead: float = 0.0) -> Solve:
+        if self.facts.jko:
+            raise InputError(f"no JKO step: {self.facts.jko}")
+        return self._line(time).step(state, tau, memory, ahead, self.rtol)
+
+    def _line(self, time: float) -> Line:
+        if self.terms.potential.timed:
+            return make_line(self.variation.grid, self.terms, self._form, self.variation.mass, time)
+        return self._fixed_line
+
+    @cached_property
+    def _fixed_line(self) -> Line:
+        return make_line(self.variation.grid, self.terms, self._form, self.variation.mass, 0.0)
+
+    @property
+    def _form(self) -> Reference | None:
+        return None if self.diffusion is None else self.diffusion.form
+
+    @property
+    def _jko(self) -> str:
+        if self.extra is not None or not isinstance(self.metric, Wasserstein):
+            return f"{self.name} with what else moves the density is not the Wasserstein gradient flow"
+        if self.variation.grid.dim > 1:
+            return "built for one axis; take steppers.ImplicitEuler()"
+        return line_refusal(self.variation.grid, self.terms)
 
     def move(self, state: Density, direction: Array, step: float) -> Density:
         return self.metric.move(state, direction, step)

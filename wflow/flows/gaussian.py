@@ -10,7 +10,7 @@ In (m | L) the Bures–Wasserstein metric is the flat one: the flow is minus thi
 2022).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from scipy.stats import norm, qmc
 from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.flows.point import mixed_rms
-from wflow.flows.protocol import Facts, Solve, recurrence
+from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, recurrence
 from wflow.flows.terms import Terms, per_mass, per_mass_slope
 from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import Objective, proximal_rows
@@ -44,7 +44,8 @@ class GaussianFlow:
     def facts(self) -> Facts:
         flat = isinstance(self.metric, Wasserstein) and self.extra is None
         fixed = not self.terms.potential.timed
-        return Facts(decays=flat and fixed, balanced=self.extra is None and fixed, stiff=False)
+        jko = "" if flat else f"{self.name} with what else moves the Gaussian is not the Wasserstein gradient flow"
+        return Facts(decays=flat and fixed, balanced=self.extra is None and fixed, stiff=False, jko=jko)
 
     @property
     def name(self) -> str:
@@ -161,8 +162,13 @@ class GaussianFlow:
     def smooth(self, time: float, state: Gaussian, delta: Array, scale: float) -> Array:
         return solve_linear(lambda v: v - scale * self.jacobian(time, state, v), delta, None, 1e-6)[0]
 
-    def proximal(self, time: float, state: Gaussian, tau: float) -> Solve:
-        return self._proximal(time, state, state.coordinates, tau)
+    def proximal(self, time: float, state: Gaussian, tau: float, memory: Memory | None, ahead: float = 0.0) -> Solve:
+        if self.facts.jko:
+            raise InputError(f"no JKO step: {self.facts.jko}")
+        here = state.coordinates
+        answer = self._proximal(time, state, ahead_of(here, memory, ahead), tau)
+        distance = float(np.linalg.norm(answer.state.coordinates - here))
+        return replace(answer, memory={"previous": here}, distance=distance)
 
     def move(self, state: Gaussian, direction: Array, step: float) -> Gaussian:
         return self.metric.move(state, direction, step)

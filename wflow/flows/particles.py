@@ -21,14 +21,15 @@ from wflow.errors import InputError
 from wflow.estimators import Box, Estimate
 from wflow.flows.blob import BlobPart
 from wflow.flows.buffers import Buffers
+from wflow.flows.jko_cloud import Tied
 from wflow.flows.pairs import mean_force, mean_value
 from wflow.flows.point import mixed_rms, potential_objective
 from wflow.flows.pointwise import Pointwise, pointwise
-from wflow.flows.protocol import Facts, Solve, recurrence
+from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, recurrence
 from wflow.flows.reaction import reach, reaction_of
 from wflow.flows.terms import Terms, diffusivity, per_mass, slope_of
 from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
-from wflow.linalg.proximal import proximal_rows
+from wflow.linalg.proximal import minimise, proximal_rows
 from wflow.metrics import FisherRao, Metric, Stein, Wasserstein, WassersteinFisherRao, centred, grown
 from wflow.states import Particles
 
@@ -62,6 +63,7 @@ class ParticleFlow:
             metered=pure and not self.terms.interactions and not self.blobs,
             balanced=pure and self.box is None and not self.terms.potential.timed,
             noisy=noisy and not self.blobs and not stein and not isinstance(self.metric, FisherRao),
+            jko=self._jko,
             timed=self.terms.potential.timed or (self.extra is not None and self.extra.timed),
         )
 
@@ -233,10 +235,33 @@ class ParticleFlow:
     def smooth(self, time: float, state: Particles, delta: Array, scale: float) -> Array:
         return solve_linear(lambda v: v - scale * self.jacobian(time, state, v), delta, None, 1e-6)[0]
 
-    def proximal(self, time: float, state: Particles, tau: float) -> Solve:
-        # The Wasserstein step of a cloud is the implicit step as long as its optimal map is the identity pairing,
-        # which holds for steps short against the spacing of the particles.
-        return self.resolvent(time, state, state.positions, tau)
+    def proximal(self, time: float, state: Particles, tau: float, memory: Memory | None, ahead: float = 0.0) -> Solve:
+        if self.facts.jko:
+            raise InputError(f"no JKO step: {self.facts.jko}")
+        x, base = state.positions, ahead_of(state.positions, memory, ahead)
+        if self.terms.interactions or self.blobs:
+            tied = Tied(
+                lambda y: self.energy(time, state.at(y)),
+                lambda y: self.rate(time, state.at(y)),
+                base,
+                state.weights,
+                tau,
+                self.rtol,
+            )
+            rows, count, good = minimise(tied, x.reshape(1, -1))
+            y = rows[0].reshape(x.shape)
+        else:
+            y, count, good = proximal_rows(potential_objective(self.terms.potential, time), x, base, tau, self.rtol)
+        distance = float(np.sqrt(state.weights @ np.sum((y - x) ** 2, axis=1)))
+        return Solve(state.at(y), count, 0, good, {"previous": x}, distance)
+
+    @property
+    def _jko(self) -> str:
+        if self.extra is not None or not isinstance(self.metric, Wasserstein):
+            return f"{self.name} with what else moves the cloud is not the Wasserstein gradient flow"
+        if self.terms.densities:
+            return "a density estimated from particles has no energy of its own to minimise; take wf.Blob, or a Density"
+        return "positions in a box are folded; take steppers.ImplicitEuler()" if self.box is not None else ""
 
     def move(self, state: Particles, direction: Array, step: float) -> Particles:
         return self.metric.move(state, direction, step)

@@ -8,7 +8,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError
-from wflow.flows.protocol import Facts, Solve, recurrence
+from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, recurrence
 from wflow.flows.terms import Fields
 from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import Objective, proximal_rows
@@ -33,6 +33,7 @@ class PointFlow:
             balanced=self.extra is None and not self.potential.timed,
             noisy=flat,
             flat=self.metric.flat,
+            jko="" if flat else f"{self.name} with what else moves the point is not a Euclidean gradient flow",
         )
 
     @property
@@ -103,10 +104,12 @@ class PointFlow:
     def smooth(self, time: float, state: Point, delta: Array, scale: float) -> Array:
         return solve_linear(lambda v: v - scale * self.jacobian(time, state, v), delta, None, 1e-6)[0]
 
-    def proximal(self, time: float, state: Point, tau: float) -> Solve:
-        rows = potential_objective(self.potential, time)
-        y, count, good = proximal_rows(rows, state.x[None], state.x[None], tau, self.rtol)
-        return Solve(state.at(y[0]), count, 0, good)
+    def proximal(self, time: float, state: Point, tau: float, memory: Memory | None, ahead: float = 0.0) -> Solve:
+        if self.facts.jko:
+            raise InputError(f"no proximal step: {self.facts.jko}")
+        rows, base = potential_objective(self.potential, time), ahead_of(state.x, memory, ahead)
+        y, count, good = proximal_rows(rows, state.x[None], base[None], tau, self.rtol)
+        return Solve(state.at(y[0]), count, 0, good, {"previous": state.x}, float(np.linalg.norm(y[0] - state.x)))
 
     def move(self, state: Point, direction: Array, step: float) -> Point:
         return self.metric.move(state, direction, step)

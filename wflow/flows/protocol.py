@@ -4,11 +4,13 @@ A flow is a functional and a metric put on a state: coordinates x move by dx/dt 
 by dx = drift dt + sqrt(2 temperature) dW. Steppers know a flow only through these methods.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from wflow.arrays import Array
 from wflow.flows.pointwise import Pointwise
+
+Memory = dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Facts:
     cost no more than a pass over the cells. `timed`: a cloud's potential or drift depends on the time.
     `flat`: rates are of the coordinates; else they live in the metric's own, and only `move` may add them.
     `folded`: `move` folds coordinates back into a box, so that differences of two states say nothing.
-    `weighted`: weights of a cloud change.
+    `weighted`: weights of a cloud change. `jko`: why there is no `proximal` step, "" where there is. `curved`: the
+    metric is not flat in any coordinates, so that a step cannot start ahead of the state.
     """
 
     per_time: bool = False
@@ -40,16 +43,23 @@ class Facts:
     flat: bool = True
     folded: bool = False
     weighted: bool = False
+    jko: str = ""
+    curved: bool = False
 
 
 @dataclass(frozen=True)
 class Solve:
-    """The answer of an implicit solve: the state, Newton and linear iterations, and whether it converged."""
+    """The answer of an implicit solve: the state, Newton and linear iterations, and whether it converged.
+
+    `memory` and `distance` belong to a proximal step: what the next one may start from, and how far this one went.
+    """
 
     state: Any
     iterations: int
     linear: int
     converged: bool
+    memory: Memory = field(default_factory=dict)
+    distance: float = float("nan")
 
 
 class Flow(Protocol):
@@ -107,8 +117,14 @@ class Flow(Protocol):
     def smooth(self, time: float, state: Any, delta: Array, scale: float) -> Array:
         """(1 - scale · Jacobian)⁻¹ delta: damps the stiff part of an error estimate."""
 
-    def proximal(self, time: float, state: Any, tau: float) -> Solve:
-        """argmin of metric²(·, state)/(2 tau) + F: the JKO step where the metric is Wasserstein."""
+    def proximal(self, time: float, state: Any, tau: float, memory: Memory | None, ahead: float = 0.0) -> Solve:
+        """argmin of metric²(·, base)/(2 tau) + F: the JKO step where the metric is Wasserstein.
+
+        `base` is the state, or with `ahead` w the point x + w (x - x') on the line from the state x' before it, which
+        `memory`, of the step that led here, knows; {} is none, and w counts as 0. The value of F + metric²/2 tau is
+        never larger than at the state itself: for a density that is what its quantiles stand for, with None for memory
+        what its cells are. Raises `InputError` as `Facts.jko` says.
+        """
 
     def move(self, state: Any, direction: Array, step: float) -> Any:
         """The state reached along a direction: the metric's retraction."""
@@ -133,6 +149,11 @@ class Split(Protocol):
 
     def react(self, time: float, state: Any, dt: float) -> Any:
         """The state after the reaction alone over dt."""
+
+
+def ahead_of(here: Array, memory: Memory | None, ahead: float) -> Array:
+    """The coordinates x + w (x - x') of `Flow.proximal`."""
+    return here + ahead * (here - memory["previous"]) if memory and "previous" in memory else here
 
 
 def recurrence(flow: Flow, time: float, state: Any, dt: float, rows: Array, first: Array) -> Any:

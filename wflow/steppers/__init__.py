@@ -3,6 +3,7 @@
 from wflow.steppers.explicit import SSPRK3, BogackiShampine, ExplicitEuler, Heun
 from wflow.steppers.exponential import Exponential
 from wflow.steppers.implicit import TRBDF2, ImplicitEuler
+from wflow.steppers.jko import JKO, VariationalBDF2
 from wflow.steppers.langevin import Langevin
 from wflow.steppers.line_search import LineSearch, NormalizedGradient
 from wflow.steppers.mala import MALA
@@ -14,13 +15,16 @@ from wflow.steppers.underdamped import UnderdampedLangevin
 
 SAMPLERS = (Langevin, MALA, UnderdampedLangevin)
 OPTIMIZERS = (Momentum, Nesterov, Adam, AdaGrad, RMSProp, LineSearch, NormalizedGradient)
+VARIATIONAL = (JKO, VariationalBDF2)
 STEPPERS = (
     *(ExplicitEuler, Heun, SSPRK3, BogackiShampine, RKL2, ImplicitEuler, TRBDF2, Exponential),
+    *VARIATIONAL,
     *SAMPLERS,
     *OPTIMIZERS,
 )
 
 __all__ = [
+    "JKO",
     "MALA",
     "OPTIMIZERS",
     "RKL2",
@@ -28,6 +32,7 @@ __all__ = [
     "SSPRK3",
     "STEPPERS",
     "TRBDF2",
+    "VARIATIONAL",
     "AdaGrad",
     "Adam",
     "BogackiShampine",
@@ -48,5 +53,6 @@ __all__ = [
     "Stepper",
     "Sweeping",
     "UnderdampedLangevin",
+    "VariationalBDF2",
     "advance",
 ]

@@ -10,9 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from wflow.arrays import Array
 from wflow.errors import Status
-from wflow.flows import Flow
-
-Memory = dict[str, Array]
+from wflow.flows import Flow, Memory
 
 
 class Noise(Protocol):
