@@ -135,5 +135,9 @@ def _sides(boundary: Any, dim: int) -> tuple[tuple[str, str], ...]:
 
 
 def _product(axes: tuple[Array, ...]) -> Array:
-    mesh = np.meshgrid(*axes, indexing="ij")
-    return np.stack([m.ravel() for m in mesh], axis=1)
+    out = np.empty((*(len(axis) for axis in axes), len(axes)))
+    for number, axis in enumerate(axes):
+        shape = [1] * len(axes)
+        shape[number] = -1
+        out[..., number] = axis.reshape(shape)
+    return out.reshape(-1, len(axes))

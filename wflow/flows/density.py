@@ -189,8 +189,17 @@ class DensityFlow:
             return Solve(self.react(0.0, state, dt), 1, 0, True)
         if self.diffusion is None or not self.facts.linear:
             raise InputError("only a linear flow on a grid has an exponential; take an adaptive stepper")
-        values, answer = self.diffusion.propagate(state.values, dt, max(1e-12, self.rtol * dt), state.grid.volume)
-        return Solve(state.at(values), answer.steps, answer.linear, answer.converged)
+        answer = self.diffusion.propagate(state.values, dt, self._exactness(dt), state.grid.volume)
+        return Solve(state.at(answer.values), answer.steps, answer.linear, answer.converged)
+
+    def _exactness(self, dt: float) -> float:
+        return max(1e-12, self.rtol * dt)
+
+    def stages(self, state: Density, dt: float) -> float:
+        """Stages of the polynomial by which `propagate` takes a step; inf where the flow has none."""
+        if self.diffusion is None or not self.facts.linear:
+            return np.inf
+        return self.diffusion.terms(state.values, dt, self._exactness(dt), state.grid.volume)
 
     def smooth(self, time: float, state: Density, delta: Array, scale: float) -> Array:
         return self._inverse(time, state.grid, state.values, scale, exact=True)(delta)

@@ -17,18 +17,14 @@ from wflow.flows.filtration import (
     stiffness_product,
     vacuum_pressure,
 )
+from wflow.flows.propagation import Propagated, most_terms, propagated, series, swept
 from wflow.flows.reference import Reference, Weights
-from wflow.kernels import stabilised, wavefront
+from wflow.kernels import stabilised
 from wflow.linalg.cg import solve
-from wflow.linalg.lanczos import Exponential, exponential
 from wflow.linalg.multigrid import build, cycle
 
 # Below this many cells a parallel launch costs more than it saves (about 10 µs against 1 ns a cell).
 PARALLEL_CELLS = 1 << 16
-# A sweep has eight stages to a launch; but on a machine whose other core is busy a launch waits for it, so not at 128².
-PARALLEL_SWEEP = 1 << 15
-# Stages in one sweep over memory, an even number. Sixteen gained up to a tenth on large grids, and nothing at 128².
-SWEEP = 8
 
 
 @dataclass(frozen=True)
@@ -100,66 +96,37 @@ class Diffusion:
         weights = self.form.weights(time, q)
         shape = weights.cells.shape
         start, slope = q.reshape(shape) * weights.inverse, first.reshape(shape) * weights.inverse
-        if self.form.linear and shape[1] > 1 and not any(weights.wraps):
-            scaled = rows[:, :4] * np.array([1.0, 1.0, dt * self.temperature, dt])
-            u = swept(weights, start, slope, start + rows[0, 2] * dt * slope, np.ascontiguousarray(scaled[1:]))
+        if self.form.linear:  # in the unknown Y - Y₀, where the given array is the first rate alone
+            mu, nu, mu_rate, gamma = rows[1:, 0], rows[1:, 1], dt * rows[1:, 2], dt * rows[1:, 3]
+            stages = np.stack([mu, nu, mu_rate + gamma, self.temperature * mu_rate], axis=1)
+            u = start + swept(weights, slope, np.zeros(shape), rows[0, 2] * dt * slope, stages)
         else:
             u = self._staged(weights, start, slope, dt, rows)
         return conserved(weights, u * weights.cells, q.reshape(shape), rtol).reshape(q.shape)
 
     def _staged(self, weights: Weights, start: Array, slope: Array, dt: float, rows: Array) -> Array:
-        """One pass a stage: for a nonlinear Φ, which NumPy evaluates between passes, and periodic sides."""
+        """One pass a stage: for a nonlinear Φ, which NumPy evaluates between passes."""
         stage = stabilised.stage_parallel if start.size >= PARALLEL_CELLS else stabilised.stage_serial
-        factor = self.temperature if self.form.linear else 1.0
         before, prev = start, start + rows[0, 2] * dt * slope
         spare = [np.empty(start.shape), np.empty(start.shape)]
         for index, (mu, nu, mu_rate, gamma, _) in enumerate(rows[1:]):
-            pressure = prev if self.form.linear else self._pressure(prev)
+            pressure = self._pressure(prev)
             out = spare[index % 2] if index < 2 else before
-            scaled = (mu, nu, mu_rate * dt * factor, gamma * dt)
+            scaled = (mu, nu, mu_rate * dt, gamma * dt)
             stage(pressure, *weights.faces, weights.wraps, weights.inverse, prev, before, start, slope, scaled, out)
             before, prev = prev, out
         return prev
 
-    def propagate(self, q: Array, dt: float, tol: float, volume: float) -> tuple[Array, Exponential]:
-        """exp(dt · L) q for a linear flow, to an L1 error of about `tol`, in the symmetrised unknown z = q/√p."""
+    def terms(self, q: Array, dt: float, tol: float, volume: float) -> float:
+        """Terms of the polynomial by which `propagate` takes a step of a linear flow; inf where it takes another
+        way, or where rounding would not let it reach `tol`."""
         weights = self.form.weights(0.0, q)
-        p = weights.cells
-        root, shift = np.sqrt(p), 0.1 * dt
-        system = operator(weights, p, self.temperature * shift)
-        hierarchy = None if p.shape[0] == p.shape[1] == 1 else build(system)
+        plan = series(weights, self.temperature, q.reshape(weights.cells.shape) * weights.inverse, dt, tol, volume)
+        return plan.terms if plan.reached and plan.terms <= most_terms(weights) else np.inf
 
-        def resolvent(z: Array) -> tuple[Array, int]:
-            answer = solve(system, root * z, rtol=1e-13, hierarchy=hierarchy)
-            return root * answer.w, answer.iterations
-
-        def size(z: Array) -> float:
-            return float(np.abs(root * z).sum()) * volume
-
-        start = q.reshape(p.shape) * np.sqrt(weights.inverse)
-        answer = exponential(resolvent, start, shift, dt, size, tol)
-        values = conserved(weights, root * answer.z, q.reshape(p.shape), 10.0 * tol)
-        return values.reshape(q.shape), answer
-
-
-def swept(weights: Weights, start: Array, slope: Array, prev: Array, rows: Array) -> Array:
-    """All further stages of a linear flow, `SWEEP` of them in each sweep over memory."""
-    flat = start.shape[0] == 1  # a 2-D grid: its rows are the slabs
-    nx, ny, nz = (start.shape[1], 1, start.shape[2]) if flat else start.shape
-    kx, ky, kz = (weights.faces[1], weights.faces[0], weights.faces[2]) if flat else weights.faces
-    kx, kz = kx.reshape(nx + 1, ny, nz), kz.reshape(nx, ny, nz + 1)
-    start_3, slope_3, inverse = (a.reshape(nx, ny, nz) for a in (start, slope, weights.inverse))
-    before, prev = start_3, prev.reshape(nx, ny, nz)
-    spare = [np.empty((nx, ny, nz)) for _ in range(4)]
-    parallel = start.size >= PARALLEL_SWEEP
-    sweep = wavefront.sweep_parallel if parallel else wavefront.sweep_serial
-    for index, first in enumerate(range(0, len(rows), SWEEP)):
-        out_before, out_prev = spare[:2] if index % 2 == 0 else spare[2:]
-        some = rows[first : first + SWEEP]
-        stripes = 2 if parallel else 1
-        sweep(prev, before, start_3, slope_3, inverse, kx, ky, kz, some, stripes, out_before, out_prev)
-        before, prev = out_before, out_prev
-    return prev.reshape(start.shape)
+    def propagate(self, q: Array, dt: float, tol: float, volume: float) -> Propagated:
+        """exp(dt · L) q for a linear flow, to an L1 error of about `tol`."""
+        return propagated(self.form.weights(0.0, q), self.temperature, q, dt, tol, volume)
 
 
 def damping(weights: Weights, diag: Array, scale: float, exact: bool = True) -> Callable[[Array], Array]:

@@ -35,8 +35,12 @@ class Ledger:
 
 
 def keeps_balance(plan: Plan) -> bool:
-    """Whether a balance means something: for a stepper that follows the rate, of a flow that has one."""
-    return plan.flow.facts.metered and plan.flow.facts.balanced and plan.stepper.order is not None
+    """Whether a balance means something: for a stepper that follows the rate in small steps, of a flow that has one.
+
+    An exact stepper goes from frame to frame, too far for a quadrature of the dissipation.
+    """
+    followed = plan.stepper.order is not None and np.isfinite(plan.stepper.order)
+    return plan.flow.facts.metered and plan.flow.facts.balanced and followed
 
 
 def open_ledger(plan: Plan) -> Ledger | None:

@@ -8,13 +8,15 @@ import numpy as np
 
 from wflow.arrays import Array, floats, random_seed
 from wflow.errors import InputError
-from wflow.flows import Flow, make_flow
+from wflow.flows import DensityFlow, Flow, make_flow
 from wflow.states import Density, Particles, Point, kind
-from wflow.steppers import RKL2, STEPPERS, TRBDF2, BogackiShampine, ExplicitEuler, Stepper
+from wflow.steppers import RKL2, STEPPERS, TRBDF2, BogackiShampine, ExplicitEuler, Exponential, Stepper
 
-# Spectral radius times t_end up to which RKL2 beats TR-BDF2 in 2-D and 3-D: its N steps cost sqrt(2 N · radius · t_end)
-# stages of about 2 ns a cell, TR-BDF2's about 14 N multigrid cycles of 30 ns; N is near 50 at tol = 1e-2. An estimate.
-EXPLICIT_UP_TO = 1e6
+# Costs of a run on a grid in 2-D and 3-D, in stages of a sweep, 1.2 to 3 ns a cell: an adaptive second-order method
+# takes about ADAPTED/√tol steps (107 at 5e-3 for a double well), of √(2 · spectral radius · t_end · steps) stages in
+# all with RKL2, and of some 14 multigrid cycles each, IMPLICIT stages, with TR-BDF2. A nonlinear Φ is evaluated between
+# stages, which makes them STAGED times as dear. All but the first are estimates.
+ADAPTED, IMPLICIT, STAGED = 7.5, 300.0, 6.0
 # Spectral radius times t_end of blobs from which RKL2 clearly beats the Bogacki–Shampine pair. Rates of porous medium
 # in 1-D, rejected steps counted, m = 2 and 5, tol = 1e-4: equal near 100, half at 300 to 400, a fifth or less at 5e3.
 MILD = 300.0
@@ -57,7 +59,10 @@ def make_plan(functional: Any, state: Any, given: Mapping[str, Any]) -> Plan:
     # Inner solvers are two digits tighter than the step; where the step is fixed, at rounding.
     rtol = inner_tolerance(state, 1e-2 * tol if step is None else 1e-12)
     flow = make_flow(functional, state, given["metric"], given["drift"], given["estimator"], rtol=rtol)
-    stepper, reason = pick_stepper(given["stepper"], flow, state, end, step)
+    frames = frame_times(given["save"], end, step, count)
+    # A stop is asked for after each step, and each step is kept where all are: then steps must be many.
+    wanted = None if frames is None or given["stop"] is not None else len(frames)
+    stepper, reason = pick_stepper(given["stepper"], flow, state, end, step, tol, wanted)
     stepper.check(flow, state)
     if step is None and not stepper.adaptive:
         raise InputError(f"{type(stepper).__name__} does not adapt its step: give dt=...")
@@ -69,7 +74,7 @@ def make_plan(functional: Any, state: Any, given: Mapping[str, Any]) -> Plan:
         t_end=end,
         dt=step,
         count=count,
-        frames=frame_times(given["save"], end, step, count),
+        frames=frames,
         tol=tol,
         seed=random_seed(given["rng"]),
         stop=check_callable("stop", given["stop"]),
@@ -157,17 +162,20 @@ def frame_times(save: Any, end: float, dt: float | None, count: int | None) -> A
     return times
 
 
-def pick_stepper(stepper: Any, flow: Flow, state: Any, end: float, dt: float | None) -> tuple[Stepper, str]:
-    """The stepper given, or the default for the state, the functional and its stiffness; and why."""
+def pick_stepper(
+    stepper: Any, flow: Flow, state: Any, end: float, dt: float | None, tol: float, frames: int | None
+) -> tuple[Stepper, str]:
+    """The stepper given, or the default for the state, the functional and its stiffness; and why.
+
+    `frames` is the number of frames after the first, None where every step counts.
+    """
     if stepper is not None:
         if isinstance(stepper, type) or not isinstance(stepper, STEPPERS):
             names = ", ".join(f"wf.steppers.{s.__name__}()" for s in STEPPERS)
             raise InputError(f"stepper must be one of {names}, got {stepper!r}")
         return stepper, "given"
-    if isinstance(state, Density) and flow.facts.stiff:
-        if flow.facts.fused and state.dim > 1 and flow.spectral_radius(0.0, state) * end <= EXPLICIT_UP_TO:
-            return RKL2(), "diffusion on a fine grid over a short time: stabilised explicit stages are cheapest"
-        return TRBDF2(), "a density with diffusion is stiff: implicit, second order, positive, adaptive"
+    if isinstance(flow, DensityFlow) and flow.facts.stiff:
+        return _pick_diffusive(flow, state, end, dt, tol, frames)
     if isinstance(state, Density):
         return BogackiShampine(), "a density carried by a velocity is not stiff: explicit, adaptive"
     unfolded = flow.facts.stiff and not flow.facts.folded
@@ -176,3 +184,20 @@ def pick_stepper(stepper: Any, flow: Flow, state: Any, end: float, dt: float | N
     if isinstance(state, Point) and dt is not None:
         return ExplicitEuler(), "a point with dt given: gradient descent, dt is the learning rate"
     return BogackiShampine(), "an ordinary differential equation without stiffness: explicit, adaptive"
+
+
+def _pick_diffusive(
+    flow: DensityFlow, state: Any, end: float, dt: float | None, tol: float, frames: int | None
+) -> tuple[Stepper, str]:
+    """The cheapest of three for diffusion on a grid; in 1-D, where elimination is cheap, the implicit one."""
+    implicit = TRBDF2(), "a density with diffusion is stiff: implicit, second order, positive, adaptive"
+    if state.dim == 1 or not flow.facts.fused:
+        return implicit
+    steps = max(ADAPTED / np.sqrt(tol), 0 if frames is None else frames) if dt is None else end / dt
+    explicit = np.sqrt(2.0 * flow.spectral_radius(0.0, state) * end * steps)
+    exact = np.inf if frames is None or dt is not None else frames * flow.stages(state, end / frames)
+    if exact <= min(explicit, IMPLICIT * steps):
+        return Exponential(), "linear diffusion over a short time: a polynomial, exact in time, is cheapest"
+    if explicit * (1.0 if flow.facts.linear else STAGED) <= IMPLICIT * steps:
+        return RKL2(), "diffusion on a fine grid over a short time: stabilised explicit stages are cheapest"
+    return implicit
