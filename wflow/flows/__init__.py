@@ -28,7 +28,7 @@ from wflow.flows.point import PointFlow
 from wflow.flows.pointwise import Parts, Pointwise
 from wflow.flows.protocol import Facts, Flow, Memory, Solve, Split
 from wflow.flows.reaction import check_reaction
-from wflow.flows.reference import LOWEST, Reference, reference
+from wflow.flows.reference import LIFT, LOWEST, Reference, reference
 from wflow.flows.terms import Terms, sort_terms
 from wflow.flows.transport import Drift
 from wflow.flows.variation import Variation
@@ -138,10 +138,12 @@ def _check_support(form: Reference, state: Density) -> None:
         raise InputError(
             f"the density has mass {stuck:.3g} where the target is zero; start it inside the target's support"
         )
-    lost = float(state.values[depth < LOWEST].sum()) * state.grid.volume
+    # A linear flow has `fields`: it knows p up to a factor.
+    lowest = LOWEST if form.fields is None else LOWEST - LIFT
+    lost = float(state.values[depth < lowest].sum()) * state.grid.volume
     if lost > 1e-12 * state.mass:
         raise InputError(
-            f"the density has mass {lost:.3g} where log p lies more than {-LOWEST:g} below its maximum, beyond the "
+            f"the density has mass {lost:.3g} where log p lies more than {-lowest:g} below its maximum, beyond the "
             "range of float64; start it lower, raise the temperature, or take particles"
         )
 

@@ -24,15 +24,23 @@ from wflow.kernels import stencil
 
 # Weights below exp(-690) of the largest are held there: float64 ends at exp(-708), and sums of them must still add up.
 LOWEST = -690.0
+# Where only ratios of weights matter, the largest may be exp(600) instead of 1: then w = q/p, down to exp(-600) q,
+# and sums of squares q²/p still have all their digits.
+LIFT = 600.0
+STEEP = (0.8, 1.6)
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """p in the cells and p/h² on the faces, in the kernels' three-dimensional form; cells with p = 0 are walls."""
+    """p in the cells and p/h² on the faces, in the kernels' three-dimensional form; cells with p = 0 are walls.
+
+    `floor` is where p is held in cells that lie deeper.
+    """
 
     cells: Array
     faces: tuple[Array, Array, Array]
     wraps: tuple[bool, bool, bool]
+    floor: float = float(np.exp(LOWEST))
 
     @cached_property
     def inverse(self) -> Array:
@@ -93,19 +101,47 @@ class Reference:
         for weight, (at_cells, *at_faces) in self.convolutions:
             cells = cells - weight * at_cells(values)
             faces = [face - weight * at(values) for face, at in zip(faces, at_faces, strict=True)]
-        return exponentiate(self.grid, cells, faces)
+        return exponentiate(self.grid, cells, faces, liftable=True)
 
 
-def exponentiate(grid: Grid, cells: Array, faces: list[Array]) -> Weights:
-    """Weights from log p, scaled to a largest cell value of 1."""
+def exponentiate(grid: Grid, cells: Array, faces: list[Array], liftable: bool = False) -> Weights:
+    """Weights from log p, scaled to a largest cell value of 1, or of up to exp(600) where that is `liftable` and lets
+    deeper cells in."""
     top = cells.max()
+    if liftable:
+        top -= np.clip(top - cells.min(where=cells > -np.inf, initial=top) + LOWEST, 0.0, LIFT)
     p = _held_exp(cells - top)
-    k = [_held_exp(face - top) * face_factors(grid, axis) for axis, face in enumerate(faces)]
+    k = [_held_exp(_slowed(grid, face, cells, a) - top) * face_factors(grid, a) for a, face in enumerate(faces)]
     for axis, face in enumerate(k):  # a wall is closed on all its faces, also where p at the face is not 0
         _close(grid, face, p == 0.0, axis)
         if grid.periodic[axis]:
             _join(face, axis)
     return Weights(padded(grid, p), kernel_faces(grid, k), wraps(grid))
+
+
+def _slowed(grid: Grid, face: Array, cells: Array, axis: int) -> Array:
+    """log p at the faces of an axis, lowered where p changes too much from cell to cell.
+
+    With 2δ the change of log p from cell to cell, p at the face carries mass downhill sinh δ/δ times as fast as the
+    drift: right while δ is small. Between δ = 0.8 and 1.6 it turns into the weight of Scharfetter & Gummel, IEEE Trans.
+    Electron Devices 16 (1969) 64, δ/sinh δ as large, which has the right speed at any δ, but four digits less in a
+    spectral gap. Measured: from 0.5 on the gap of a double well at ε = 0.1 on 40 cells is wrong by 2e-3, not 1e-5;
+    only from 1 on, a mean under x²/2 at ε = 0.01 on 200 cells by 0.12 instead of 2e-3.
+    """
+    with np.errstate(invalid="ignore"):
+        delta = 0.5 * np.abs(np.diff(cells, axis=axis))
+    if not delta.size or not np.nanmax(delta) > STEEP[0]:
+        return face
+    delta = np.where(np.isfinite(delta), delta, 0.0)
+    share = np.clip((delta - STEEP[0]) / (STEEP[1] - STEEP[0]), 0.0, 1.0)
+    share = share * share * (3.0 - 2.0 * share)
+    held = np.maximum(delta, STEEP[0])
+    slower = share * (np.log(2.0 * held) - held - np.log1p(-np.exp(-2.0 * held)))
+    inner = [slice(None)] * grid.dim
+    inner[axis] = slice(1, -1)
+    out = face.copy()
+    out[tuple(inner)] += slower
+    return out
 
 
 def _held_exp(logs: Array) -> Array:
@@ -149,7 +185,7 @@ def reference(grid: Grid, terms: Terms, mass: float) -> Reference | None:
     top = float(cells.max())
     fixed = exponentiate(grid, cells, faces)
     scale = np.exp(top)
-    fixed = Weights(fixed.cells * scale, tuple(k * scale for k in fixed.faces), fixed.wraps)
+    fixed = Weights(fixed.cells * scale, tuple(k * scale for k in fixed.faces), fixed.wraps, fixed.floor * scale)
     return Reference(grid, generator, cells, [], None, (), fixed)
 
 
@@ -166,7 +202,7 @@ def _linear(grid: Grid, terms: Terms) -> Reference:
         cells = cells - checked_cells(grid, potential.value)
         faces = [face - more for face, more in zip(faces, on_faces(grid, potential.value), strict=True)]
     convolutions = tuple((weight / epsilon, convolutions_of(grid, term.field)) for weight, term in terms.interactions)
-    fixed = None if potential.timed or convolutions else exponentiate(grid, cells, faces)
+    fixed = None if potential.timed or convolutions else exponentiate(grid, cells, faces, liftable=True)
     generator: Generator = Weighted((epsilon,), (terms.densities[0][1].generator,))
     return Reference(grid, generator, cells, faces if fixed is None else [], potential, convolutions, fixed)
 

@@ -11,7 +11,8 @@ from wflow.linalg.multigrid import Hierarchy, Operator, build, cycle, smooth
 
 Array = NDArray[np.float64]
 
-CELL = 1e-6  # what the third condition of `solve` asks
+CELL = 1e-6  # what the third condition of `solve` asks, of cells whose numbers are above FLOOR
+FLOOR = 1e-280
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def _scaled_square(r, inverse):
 def _defects(r, rhs, w, bound, inverse):
     """sum |r|, sum |rhs|, the rounding to expect in the first, and the largest |r| / (|rhs| + |M| |w|).
 
-    `bound` is M |w|, so that 2 D |w| - bound is |M| |w|. Only cells that hold something count.
+    `bound` is M |w|, so that 2 D |w| - bound is |M| |w|. Only cells that hold something count, and for the last only
+    those whose numbers are far above the least of float64, where digits end.
     """
     a, b, x, m, c = r.ravel(), rhs.ravel(), w.ravel(), bound.ravel(), inverse.ravel()
     total, goal, scale, worst = 0.0, 0.0, 0.0, 0.0
@@ -135,8 +137,8 @@ def _defects(r, rhs, w, bound, inverse):
             total += abs(a[i])
             goal += abs(b[i])
             scale += own
-            if not abs(a[i]) <= worst * own:
-                worst = abs(a[i]) / own if own > 0.0 else np.inf
+            if own > FLOOR and not abs(a[i]) <= worst * own:
+                worst = abs(a[i]) / own
     return total, goal, 1e-15 * scale, worst
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from wflow.arrays import Array
 from wflow.errors import InputError
-from wflow.flows.reference import LOWEST, Reference, Weights, reference
+from wflow.flows.reference import Reference, Weights, reference
 from wflow.flows.terms import Terms, sort_terms
 from wflow.flows.variation import Variation
 from wflow.functionals import Functional
@@ -58,13 +58,13 @@ def fokker_planck(functional: Functional, grid: Grid) -> tuple[Weights, float]:
 
 
 def without_floor(weights: Weights) -> Weights:
-    """The weights with walls where p is below exp(-690) of its largest value.
+    """The weights with walls where they are held at their floor.
 
     The flow holds p there, so that mass has no slope to follow: its rates and passage times would be those of a
     plain.
     """
     p = weights.cells
-    sunk = (p > 0.0) & (p <= (1.0 + 1e-9) * np.exp(LOWEST) * p.max())
+    sunk = (p > 0.0) & (p <= (1.0 + 1e-9) * weights.floor)
     if not sunk.any():
         return weights
     faces = [closed(weights, sunk, axis) for axis in range(3)]
