@@ -15,7 +15,7 @@ from wflow.arrays import Array
 from wflow.flows.convolution import Convolution
 from wflow.flows.reference import checked_cells, convolution, target_logs
 from wflow.flows.shapes import GradientPart, ValuePart, make_shape
-from wflow.flows.terms import Terms, per_mass
+from wflow.flows.terms import DEEPEST, Terms, per_mass
 from wflow.grid import Grid
 
 # Below this a density counts as this inside logarithms, so that the velocity towards a vacuum is large, not infinite.
@@ -118,7 +118,13 @@ def _density_energy(generator: Any, q: Array, logs: Array | None) -> Array:
     out = np.zeros(q.shape)
     filled = q > 0.0
     log_u = np.log(q[filled]) - (0.0 if logs is None else logs[filled])
-    out[filled] = q[filled] * per_mass(generator, log_u)
+    with np.errstate(all="ignore"):
+        parts = q[filled] * per_mass(generator, log_u)
+        thin = log_u < -DEEPEST
+        if thin.any():  # there φ(u)/u may overflow, p φ(u) does not: a cell all but empty
+            p = 1.0 if logs is None else np.exp(logs[filled][thin])
+            parts[thin] = p * generator.value(np.exp(log_u[thin]))
+    out[filled] = parts
     if not filled.all():
         empty = ~filled
         p = np.ones(q.shape)[empty] if logs is None else np.exp(logs[empty])

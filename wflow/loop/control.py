@@ -18,10 +18,11 @@ ERROR_ORDER = 3  # of both embedded pairs, Bogacki–Shampine and TR-BDF2: error
 class Controller:
     """Step sizes from errors; `last` is the error ratio of the last accepted step, nan at first.
 
-    `rounding` is the error that rounding alone may make, which no step size undercuts. `reserve` is a tenth of what
-    the whole run may err, kept for singular steps: out of a vacuum under a steep Φ the error of a step falls more
-    slowly than its length, so that no step meets an error per unit of time. Such a step may spend half of what is
-    left.
+    `rounding` is the error that rounding alone may make, which no step size undercuts. `most` is the most that a step
+    may err however long it is: a hundredth of the mass, since an error per unit of time says nothing over a time in
+    which it exceeds all there is. `reserve` is a tenth of what the whole run may err, kept for singular steps: out of
+    a vacuum under a steep Φ the error of a step falls more slowly than its length, so that no step meets an error per
+    unit of time. Such a step may spend half of what is left.
     """
 
     tol: float
@@ -30,10 +31,11 @@ class Controller:
     last: float = float("nan")
     reserve: float = 0.0
     singular: bool = False
+    most: float = float("inf")
 
     def allowed(self, dt: float) -> float:
         """The error of a regular step."""
-        return (self.tol * dt if self.per_time else self.tol) + self.rounding
+        return (min(self.tol * dt, self.most) if self.per_time else self.tol) + self.rounding
 
     def ratio(self, error: float, dt: float, singular: bool) -> float:
         """Error over what is allowed: a step is accepted up to 1."""
@@ -63,9 +65,11 @@ class Controller:
 def open_controller(flow: Flow, state: Any, tol: float, span: float) -> Controller:
     """The controller at the start of a run of length `span`."""
     # Twice what inner solvers leave at their tightest, one for the step and one for its estimate.
-    rounding = 2e-14 * flow.error(state, state.coordinates)
-    per_time = flow.facts.per_time
-    return Controller(tol, per_time, rounding, reserve=0.1 * tol * span if per_time else 0.0)
+    size = flow.error(state, state.coordinates)
+    if not flow.facts.per_time:
+        return Controller(tol, False, 2e-14 * size)
+    most = 1e-2 * size
+    return Controller(tol, True, 2e-14 * size, reserve=0.1 * min(tol * span, most), most=most)
 
 
 def first_step(flow: Flow, state: Any, span: float, tol: float) -> float:

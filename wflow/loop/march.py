@@ -157,6 +157,7 @@ def _adaptive_step(plan: Plan, standing: Standing, goal: float) -> Attempt:
         ratio = controller.ratio(step.error, size, singular) if step.status is Status.RUNNING else np.nan
         if ratio <= 1.0:
             after, following = controller.accepted(ratio, size, step.error)
+            following = min(following, size) if rejections else following  # what has just failed would fail again
             following = plan.t_end if plan.stepper.order == np.inf else following
             # A step cut short to land on a frame says little about the next one.
             following = max(following, wanted) if lands and rejections == 0 and wanted > size else following
