@@ -67,8 +67,8 @@ def measured(name: str, stepper: Any, F: Any, state: wf.Density, t_end: float, t
     rise = np.diff(energy[np.isfinite(energy)]).max(initial=0.0)
     return {
         "problem": name, "stepper": str(result.info["stepper"]), "default": stepper is None, "steps": steps,
-        "rejected %": f"{100.0 * rejected / (steps + rejected):.2f}",
-        "fallbacks %": f"{100.0 * fallbacks / (steps + rejected):.2f}", "rise": f"{rise:.1e}",
+        "rejected %": f"{100.0 * rejected / max(1, steps + rejected):.2f}",
+        "fallbacks %": f"{100.0 * fallbacks / max(1, steps + rejected):.2f}", "rise": f"{rise:.1e}",
         "status": result.status.value,
     }  # fmt: skip
 

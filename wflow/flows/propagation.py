@@ -106,7 +106,7 @@ def propagated(weights: Weights, factor: float, q: Array, dt: float, tol: float,
     if not plan.reached:
         raise InputError(
             f"the density reaches so far to where the target is small (norm in L2(1/p): {plan.size:.3g}) that the "
-            "exponential would lose its digits to rounding; take steppers.TRBDF2()"
+            "exponential loses its digits to rounding; take steppers.TRBDF2()"
         )
     if plan.terms > most_terms(weights):
         return _by_resolvents(weights, factor, q, dt, tol, volume)

@@ -189,13 +189,13 @@ def pick_stepper(
 def _pick_diffusive(
     flow: DensityFlow, state: Any, end: float, dt: float | None, tol: float, frames: int | None
 ) -> tuple[Stepper, str]:
-    """The cheapest of three for diffusion on a grid; in 1-D, where elimination is cheap, the implicit one."""
+    """The cheapest of three for diffusion on a grid; the implicit one in 1-D, where elimination is cheap."""
     implicit = TRBDF2(), "a density with diffusion is stiff: implicit, second order, positive, adaptive"
-    if state.dim == 1 or not flow.facts.fused:
-        return implicit
-    steps = max(ADAPTED / np.sqrt(tol), 0 if frames is None else frames) if dt is None else end / dt
+    if state.dim == 1 or dt is not None or not flow.facts.fused:
+        return implicit  # which needs no smaller step where a fixed one would leave the density negative
+    steps = max(ADAPTED / np.sqrt(tol), frames or 0)
     explicit = np.sqrt(2.0 * flow.spectral_radius(0.0, state) * end * steps)
-    exact = np.inf if frames is None or dt is not None else frames * flow.stages(state, end / frames)
+    exact = np.inf if frames is None else frames * flow.stages(state, end / frames)
     if exact <= min(explicit, IMPLICIT * steps):
         return Exponential(), "linear diffusion over a short time: a polynomial, exact in time, is cheapest"
     if explicit * (1.0 if flow.facts.linear else STAGED) <= IMPLICIT * steps:

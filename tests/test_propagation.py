@@ -1,0 +1,124 @@
+"""The exponential of a linear flow on a grid: polynomials in sweeps, and where the package takes them by itself."""
+
+from itertools import product
+
+import numba
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.linalg import expm
+
+import wflow as wf
+from wflow.errors import Status
+from wflow.flows import make_flow
+from wflow.flows import propagation as parts
+from wflow.linalg.chebyshev import clenshaw_rows, exponential_coefficients, terms_needed
+from wflow.steppers.stabilised import legendre_rows, stages_needed
+
+SIDES = ("no-flux", "periodic", "absorbing", ("absorbing", "no-flux"))
+SHAPES = {1: (11,), 2: (7, 5), 3: (4, 5, 3)}
+V = {1: "x**4 - x", 2: "x**4 - x + y**2/2 + x*y", 3: "x**4 - x + y**2/2 + x*y + z*x"}
+CASES = [(1, (a,)) for a in SIDES] + [(2, pair) for pair in product(SIDES, SIDES)]
+CASES += [(3, three) for three in (SIDES[:3], SIDES[1:], ("absorbing", "no-flux", "periodic"), ("periodic",) * 3)]
+
+
+def case(dim, sides, cells=None):
+    grid = wf.Grid([-1.3] * dim, [1.1] * dim, cells or SHAPES[dim], list(sides))
+    q = wf.Density(grid, np.random.default_rng(0).uniform(0.1, 1.0, grid.cells))
+    return 0.7 * wf.Entropy() + wf.Potential(V[dim]), q
+
+
+def matrix(F, q):
+    flow, size = make_flow(F, q, rtol=1e-10), q.values.size
+    columns = [flow.rate(0.0, q.at(e.reshape(q.values.shape))).ravel() for e in np.eye(size)]
+    return flow, np.stack(columns, axis=1)
+
+
+@pytest.mark.parametrize(("dim", "sides"), CASES, ids=str)
+@pytest.mark.parametrize("way", ["series", "resolvents"])
+def test_every_boundary_against_the_matrix_exponential(dim, sides, way, monkeypatch):
+    if way == "resolvents":
+        monkeypatch.setattr(parts, "most_terms", lambda weights: 0)
+    F, q = case(dim, sides)
+    flow, L = matrix(F, q)
+    for dt in (1e-4, 0.05, 1.0):
+        answer = flow.propagate(q, dt)
+        assert answer.converged
+        assert (answer.iterations == 0) == (way == "series")
+        exactly = expm(dt * L) @ q.values.ravel()
+        assert_allclose(answer.state.values.ravel(), exactly, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize(("dim", "sides"), [c for c in CASES if c[0] > 1], ids=str)
+@pytest.mark.parametrize("sweep", [2, 8, 14])
+def test_a_stabilised_step_is_its_polynomial(dim, sides, sweep, monkeypatch):
+    """RKL2 at s stages is a polynomial in L: the fused stages against the same recurrence on the matrix."""
+    monkeypatch.setattr(parts, "SWEEP", sweep)
+    F, q = case(dim, sides)
+    flow, L = matrix(F, q)
+    rows = legendre_rows(stages_needed(0.1 * flow.spectral_radius(0.0, q)))
+    fused = flow.recurrence(0.0, q, 0.1, rows, flow.rate(0.0, q)).values.ravel()
+    start, first = q.values.ravel(), L @ q.values.ravel()
+    before, prev = start, start + rows[0, 2] * 0.1 * first
+    for mu, nu, mu_rate, gamma, _ in rows[1:]:
+        new = mu * prev + nu * before + (1 - mu - nu) * start + 0.1 * (mu_rate * (L @ prev) + gamma * first)
+        before, prev = prev, new
+    assert_allclose(fused, prev, rtol=1e-9, atol=1e-9)
+
+
+def test_the_series_on_numbers():
+    """exp(-t λ) for λ across the spectrum, by Clenshaw's recurrence on scalars."""
+    radius, t = 50.0, 3.0
+    for tol in (1e-4, 1e-8, 1e-12):
+        coefficients, rest = exponential_coefficients(0.5 * t * radius, tol)
+        assert rest < tol
+        assert len(coefficients) <= terms_needed(0.5 * t * radius, tol) + 3
+        rows, eigenvalues = clenshaw_rows(coefficients, 2.0 / radius), np.linspace(0.0, radius, 101)
+        before, prev = np.zeros(101), np.full(101, coefficients[-1])
+        for mu, nu, fixed, factor in rows:
+            before, prev = prev, mu * prev + nu * before + fixed - factor * eigenvalues * prev
+        assert_allclose(prev, np.exp(-t * eigenvalues), rtol=0, atol=1.1 * tol + 1e-14)
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
+@pytest.mark.parametrize(("dim", "cells"), [(2, (90, 70)), (3, (19, 17, 18))])
+@pytest.mark.parametrize("side", ["no-flux", "periodic"])
+def test_bits_do_not_depend_on_threads(dim, cells, side, monkeypatch):
+    F, q = case(dim, (side,) * dim, cells)
+    flow = make_flow(F, q, rtol=1e-6)
+    serial = flow.propagate(q, 0.01).state.values
+    monkeypatch.setattr(parts, "PARALLEL_SWEEP", 0)
+    assert_array_equal(flow.propagate(q, 0.01).state.values, serial)
+
+
+def test_rest_is_kept():
+    F, q = case(2, ("no-flux", "no-flux"), (20, 15))
+    rest = wf.equilibrium(F, q.grid)
+    result = wf.run(F, rest, t_end=1.0, save="ends", stepper=wf.steppers.Exponential())
+    assert_allclose(result.final.values, rest.values, rtol=1e-12)
+
+
+def test_the_default_takes_it_where_it_is_cheapest():
+    F, q = case(2, ("no-flux", "no-flux"), (24, 24))
+    short = wf.run(F, q, t_end=0.5, save=3)
+    assert short.info["stepper"] == "Exponential()"
+    assert_allclose(short.steps["time"], [0.25, 0.5])
+    assert "balance" not in short.steps
+    reference = wf.run(F, q, t_end=0.5, save="ends", tol=1e-4, stepper=wf.steppers.TRBDF2())
+    assert np.abs(short.final.values - reference.final.values).sum() * q.grid.volume < 1e-4
+    for other in ({"save": "all"}, {"stop": lambda t, s: False}, {"dt": 0.1}):
+        assert wf.run(F, q, t_end=0.5, tol=1e-2, **other).info["stepper"] != "Exponential()"
+    assert wf.run(F, q, t_end=1e6, save="ends").info["stepper"] == "TRBDF2()"
+    assert wf.run(wf.PowerEntropy(2), q, t_end=0.01).info["stepper"] != "Exponential()"
+
+
+def test_a_start_too_deep_in_the_tails_is_refused_with_the_reason():
+    """q²/p overflows all digits: 12 standard deviations away rounding of the series would exceed the answer."""
+    grid = wf.Grid([-14.0, -14.0], [14.0, 14.0], (60, 60))
+    F, q = wf.FDivergence("reverse-kl", wf.Gaussian([0.0, 0.0], 1.0)), wf.Density(grid, wf.Gaussian([12.0, 0.0], 0.5))
+    with pytest.warns(wf.RunWarning, match="loses its digits"):
+        result = wf.run(F, q, t_end=0.5, save="ends", stepper=wf.steppers.Exponential())
+    assert not result.status.good
+    result = wf.run(F, q, t_end=0.5, save="ends")
+    assert result.info["stepper"] != "Exponential()"
+    assert result.status is Status.COMPLETE
