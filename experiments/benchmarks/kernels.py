@@ -54,18 +54,18 @@ def cases(n: int) -> list[tuple[str, int, int, Callable[[], object]]]:
     rng, flat, slabs = np.random.default_rng(0), (1, n, n), (n, 1, n)
     kx, ky, kz = np.zeros((2, n, n)), rng.random((1, n + 1, n)), rng.random((1, n, n + 1))
     ky[:, [0, -1]], kz[:, :, [0, -1]] = 0.0, 0.0
-    prev, before, start, slope, inverse, out, more = (rng.random(flat) for _ in range(7))
+    prev, before, start, slope, inverse, out = (rng.random(flat) for _ in range(6))
     wrap, weights = (False, False, False), (1.0, 0.1, 0.01, 0.1)
     rows = np.tile(weights, (8, 1))
-    args = [x.reshape(slabs) for x in (prev, before, start, slope, inverse)]
-    faces = (ky.reshape(n + 1, 1, n), np.zeros((n, 2, n)), kz.reshape(n, 1, n + 1))
-    ends = (out.reshape(slabs), more.reshape(slabs))
+    framed = [np.zeros((n + 1, 2, n + 2)) for _ in range(4)]
+    args = (*framed[:2], start.reshape(slabs), inverse.reshape(slabs))
+    faces = (ky.reshape(n + 1, 1, n), np.zeros((n, 2, n)), kz.reshape(n, 1, n + 1), wrap, rows)
     hierarchy = build(Operator(np.ones(flat), kx, 100.0 * ky, 100.0 * kz, wrap))
     staged = (prev, kx, ky, kz, wrap, inverse, prev, before, start, slope, weights, out)
     return [
         ("stage, one at a time", 1, 8, lambda: stabilised.stage_serial(*staged)),
-        ("sweep of 8 stages", 8, 9, lambda: wavefront.sweep_serial(*args, *faces, rows, 1, *ends)),
-        ("sweep of 8, two threads", 8, 9, lambda: wavefront.sweep_parallel(*args, *faces, rows, 2, *ends)),
+        ("sweep of 8 stages", 8, 8, lambda: wavefront.sweep_serial(*args, *faces, 1, *framed[2:])),
+        ("sweep of 8, two threads", 8, 8, lambda: wavefront.sweep_parallel(*args, *faces, 2, *framed[2:])),
         ("rate (stencil)", 1, 5, lambda: stencil.apply(start, kx, ky, kz, wrap, prev, out)),
         ("multigrid cycle", 1, 20, lambda: cycle(hierarchy, prev, out)),
     ]  # fmt: skip
