@@ -25,8 +25,9 @@ COUNT = len(everything(1))
 
 def test_everything_is_everything():
     kinds = {type(term) for functional in everything(1) for _, term in functional.terms}
-    # For particles or grids only: tests of their own.
-    assert kinds == set(FUNCTIONALS) - {Blob, wf.Dirichlet, wf.FisherInformation, wf.ValueFunctional}
+    # For particles, grids or points only: tests of their own.
+    own = {Blob, wf.Dirichlet, wf.FisherInformation, wf.ValueFunctional, wf.L1, wf.Box, wf.Ball}
+    assert kinds == set(FUNCTIONALS) - own
 
 
 @pytest.mark.checklist("G17")

@@ -9,7 +9,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import wflow as wf
 from wflow.errors import RunWarning, Status
-from wflow.steppers import STEPPERS, TRBDF2, BogackiShampine, ExplicitEuler, ImplicitEuler, Langevin, LineSearch
+from wflow.steppers import (
+    STEPPERS,
+    TRBDF2,
+    BogackiShampine,
+    ExplicitEuler,
+    ImplicitEuler,
+    Langevin,
+    LineSearch,
+    MiniBatch,
+    ProximalGradient,
+)
 
 V = wf.Potential("x**2/2")
 START = wf.Point([2.0])
@@ -222,6 +232,8 @@ def test_every_stepper_says_what_it_counts():
     for stepper in STEPPERS:
         F, q = (wf.Entropy() + V, Q) if stepper.order is not None else (wf.Entropy() + V, wf.Particles([[1.0], [2.0]]))
         F = V if stepper is LineSearch else F  # it needs an energy that the flow of a cloud descends exactly
+        if stepper in (ProximalGradient, MiniBatch):
+            F, q = wf.Potential(wf.FiniteSum(lambda x, a: (x[0] - a) ** 2, [1.0, 2.0])), wf.Point([1.0])
         result = wf.run(F, q, dt=1e-4, steps=2, stepper=stepper())
         assert set(stepper().counters) <= set(result.steps)
         assert {"time", "dt", "rejections"} <= set(result.steps)

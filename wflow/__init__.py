@@ -12,10 +12,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "errors": ("FileError", "InputError", "InterruptionWarning", "RunWarning", "Status"),
     "targets": ("Gaussian", "GaussianMixture", "Gibbs", "KernelDensity", "Uniform"),
+    "expression": ("FiniteSum",),
     "grid": ("Grid",),
     "functionals": (
         *("Blob", "Entropy", "FDivergence", "Interaction", "InternalEnergy", "Potential", "PowerEntropy"),
-        *("Dirichlet", "FisherInformation", "ValueFunctional"),
+        *("Dirichlet", "FisherInformation", "ValueFunctional", "L1", "Box", "Ball"),
     ),
     "states": ("Density", "Particles", "Point"),
     "flows": ("energy",),

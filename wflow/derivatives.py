@@ -90,6 +90,57 @@ def value_and_gradients(functions: Callable[..., Any], x: ArrayLike) -> tuple[An
     return value, weighted
 
 
+@dataclass(frozen=True, eq=False)
+class Rowwise:
+    """A plain function of one position as a field: one call, and one trace, for each row."""
+
+    function: Callable[..., Any]
+
+    @property
+    def text(self) -> str:
+        """The function's name."""
+        return name_of(self.function)
+
+    @property
+    def timed(self) -> bool:
+        """Never."""
+        return False
+
+    def check_dim(self, dim: int) -> None:
+        """Raise `InputError` where the function does not answer a position in `dim` dimensions."""
+        try:
+            value = self.function(np.random.default_rng(0).random(dim))
+        except (IndexError, ValueError, TypeError) as error:
+            raise InputError(f"function {self.text} does not fit dimension {dim}: {error}") from error
+        _one(self.function, value)
+
+    def value(self, x: Array, t: float = 0.0) -> Array:
+        """f at each position: (n,)."""
+        return np.array([float(np.reshape(self.function(row), ())) for row in x])
+
+    def gradient(self, x: Array, t: float = 0.0) -> Array:
+        """∇f at each position: (n, d)."""
+        return np.stack([grad(self.function)(row) for row in x])
+
+    def hessian(self, x: Array, t: float = 0.0) -> Array:
+        """∇²f at each position: (n, d, d)."""
+        return np.stack([hessian(self.function)(row) for row in x])
+
+
+def rowwise(function: Callable[..., Any]) -> Rowwise:
+    """A field for `Potential` from a plain function of one position `(d,)`, whose loops and branches may depend on it.
+
+    >>> from wflow.functionals import Potential
+    >>> F = Potential(rowwise(lambda x: x[0] ** 2 if x[0] > 0 else -x[0]))
+    >>> F.field.gradient(np.array([[3.0], [-3.0]]))
+    array([[ 6.],
+           [-1.]])
+    """
+    if not callable(function):
+        raise InputError(f"rowwise takes a function of one position, got {type(function).__name__}")
+    return Rowwise(function)
+
+
 @dataclass(frozen=True)
 class GradientCheck:
     """How a gradient stood the test: `slope` of the Taylor remainder (2 where it is right), nan where the remainder

@@ -115,6 +115,8 @@ def objective(F: Any, point: Point) -> PointFlow:
     """The flow of an objective at a point, for its value and derivatives; refuses what a Point cannot follow."""
     flow = make_flow(F, point)
     assert isinstance(flow, PointFlow)
+    if flow.simple:
+        raise InputError("the objective has a term that is not smooth: take wf.run, which takes proximal steps")
     if flow.potential.timed:
         raise InputError("the objective depends on the time; there is no landscape to search")
     return flow

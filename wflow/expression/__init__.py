@@ -12,6 +12,7 @@ import numpy as np
 
 from wflow.errors import InputError
 from wflow.expression.callbacks import Callback
+from wflow.expression.composed import Composed, FiniteSum, mapped
 from wflow.expression.fields import COMPILE_FROM, Compiled, Expression, Field
 from wflow.expression.scalars import ScalarFunction
 from wflow.expression.vectors import Components, VectorCallback, VectorField
@@ -21,14 +22,17 @@ __all__ = [
     "Callback",
     "Compiled",
     "Components",
+    "Composed",
     "Expression",
     "Field",
+    "FiniteSum",
     "ScalarFunction",
     "VectorCallback",
     "VectorField",
     "as_field",
     "as_scalar_function",
     "as_vector_field",
+    "mapped",
 ]
 
 

@@ -20,7 +20,8 @@ _STEP = np.finfo(float).eps ** (1 / 3)  # of central differences: truncation and
 class Callback:
     """A field given as a vectorised function (n, d) -> (n,), of x or of (x, t).
 
-    `grad` gives (n, d) and is trusted; `hess` gives (n, d, d). A missing `grad` is found by autograd, so
+    `grad` gives (n, d) and `hess` (n, d, d); both are trusted here, and held against differences by
+    `probe`. A missing `grad` is found by autograd, so
     the function must then be written with operators and `autograd.numpy`; at the first use in each
     dimension it is checked against central differences at a few of the positions. A missing `hess` comes
     from central differences of a given `grad` (about nine digits), else from autograd, by d more passes.
@@ -58,6 +59,28 @@ class Callback:
             self.value(x)
         except (IndexError, ValueError, TypeError) as error:
             raise InputError(f"function {self.text} does not fit dimension {dim}: {error}") from error
+
+    def probe(self, dim: int) -> None:
+        """Hold the derivatives, given or traced, against differences at random positions in `dim` dimensions, once.
+
+        Raises `InputError` where they disagree; where the function does not answer there nothing is said.
+        """
+        if ("probe", dim) in self._verified:
+            return
+        x = np.random.default_rng(_PROBE_SEED).standard_normal((_PROBES, dim))
+        try:
+            values = self.value(x)
+        except Exception:  # it may have another dimension, or another domain
+            return
+        if not np.any(np.isfinite(values)):
+            return
+        if self.grad is not None:
+            self._verify("gradient", self.value, self.gradient, x, "given")
+        else:
+            self.gradient(x)
+        if self.hess is not None:
+            self._verify("hessian", self.gradient, self.hessian, x, "given")
+        self._verified.add(("probe", dim))
 
     def value(self, x: np.ndarray, t: float = 0.0) -> np.ndarray:
         """V at each position: (n,)."""
@@ -108,8 +131,10 @@ class Callback:
             ) from error
         return lambda weights: _silently(pull, weights)
 
-    def _verify(self, name: str, function: Callable, derivative: Callable, x: np.ndarray) -> None:
-        """Compare a traced derivative with central differences near some of the positions."""
+    def _verify(
+        self, name: str, function: Callable, derivative: Callable, x: np.ndarray, origin: str = "by autograd"
+    ) -> None:
+        """Compare a derivative with central differences near some of the positions."""
         rng = np.random.default_rng(_PROBE_SEED)
         near = x[rng.integers(len(x), size=_PROBES)]
         near = near + 1e-3 * (1 + np.abs(near)) * rng.standard_normal(near.shape)
@@ -122,9 +147,9 @@ class Callback:
         if np.any(wrong):
             where = tuple(np.argwhere(wrong)[0])
             raise InputError(
-                f"the {name} of {self.text} by autograd is {found[where]:.6g}, by differences "
+                f"the {name} of {self.text} {origin} is {found[where]:.6g}, by differences "
                 f"{expected[where]:.6g}, at {near[where[0]]}; each row must depend on its own position only; "
-                "or pass grad=..."
+                + ("or pass grad=..." if origin == "by autograd" else "mend it, or leave it out for autograd")
             )
         if np.any(np.isfinite(apart)):
             self._verified.add((name, x.shape[1]))

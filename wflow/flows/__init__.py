@@ -7,6 +7,7 @@ Which functional goes with which state is decided here, and refused with the rea
 | FDivergence, Entropy, PowerEntropy, InternalEnergy | yes | by an estimate | by quadrature | no: it has none |
 | Potential | yes | yes | by quadrature | yes |
 | Interaction | yes | yes | by quadrature | no: a point does not interact with itself |
+| L1, Box, Ball | no | no | no | yes, by proximal steps |
 | Dirichlet, FisherInformation, ValueFunctional | yes | no: they have no cells | no | no |
 | Blob | no: take the functional itself | yes, exactly | no: take the functional itself | no: it has no density |
 """
@@ -34,7 +35,7 @@ from wflow.flows.transport import Drift
 from wflow.flows.variation import Variation
 from wflow.functionals import Functional, Logarithmic
 from wflow.grid import Grid
-from wflow.metrics import FisherRao, Stein, WassersteinFisherRao, as_metric
+from wflow.metrics import Euclidean, FisherRao, Stein, Wasserstein, WassersteinFisherRao, as_metric
 from wflow.states import Density, Gaussian, Particles, Point
 from wflow.targets import Target, Uniform
 
@@ -43,6 +44,7 @@ BLOB_REFUSED: dict[type, str] = {
     Gaussian: "a Gaussian",
     Point: "a Point, which has no density",
 }
+HOLDS = {Density: "cells", Point: "point"}
 FLOWS = (DensityFlow, GaussianFlow, ParticleFlow, PointFlow)
 
 
@@ -59,7 +61,7 @@ def make_flow(
         raise InputError(f"a state is a Density, Particles, Point or Gaussian, got {type(state).__name__}")
     if functional is None and drift is None:
         raise InputError("there is nothing to follow: give a functional, a drift, or both")
-    terms = sort_terms(functional, state.dim, BLOB_REFUSED.get(type(state)), isinstance(state, Density))
+    terms = sort_terms(functional, state.dim, BLOB_REFUSED.get(type(state)), HOLDS.get(type(state), ""))
     chosen = as_metric(metric, state)
     extra = None if drift is None else as_vector_field(drift, state.dim)
     if estimator is not None and not isinstance(state, Particles):
@@ -78,7 +80,9 @@ def make_flow(
         raise InputError(
             f"a drift is a velocity of x, which {type(chosen).__name__} does not add to its own directions"
         )
-    return PointFlow(terms.potential, chosen, extra, rtol)
+    if terms.simple and (extra is not None or not isinstance(chosen, Euclidean | Wasserstein)):
+        raise InputError(f"{terms.simple[0][1]!r} takes proximal steps in the Euclidean metric, without a drift")
+    return PointFlow(terms.potential, chosen, extra, rtol, terms.simple)
 
 
 def energy(functional: Functional, state: Any, estimator: Any = None) -> float:
@@ -93,7 +97,7 @@ def energy(functional: Functional, state: Any, estimator: Any = None) -> float:
     """
     if isinstance(state, Density) and functional is not None and estimator is None:
         # The energy is defined where the flow is not: with mass in cells without target.
-        terms = sort_terms(functional, state.dim, BLOB_REFUSED.get(Density), True)
+        terms = sort_terms(functional, state.dim, BLOB_REFUSED.get(Density), HOLDS[Density])
         return Variation(state.grid, terms, state.mass).energy(0.0, state.values)
     return make_flow(functional, state, estimator=estimator).energy(0.0, state)
 

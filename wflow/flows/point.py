@@ -1,6 +1,6 @@
 """A functional on a point: the zero-dimensional flow, which is an optimizer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -8,8 +8,10 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError
+from wflow.expression import Composed, FiniteSum
 from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, recurrence
 from wflow.flows.terms import Fields
+from wflow.functionals import Simple
 from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import Objective, proximal_rows
 from wflow.metrics import Euclidean, Metric, Wasserstein
@@ -18,19 +20,21 @@ from wflow.states import Point
 
 @dataclass(frozen=True)
 class PointFlow:
-    """dx/dt = -G⁻¹∇V(x) + b(x, t) with G the metric."""
+    """dx/dt = -G⁻¹∇V(x) + b(x, t) with G the metric; `simple` is a term beside V for proximal steps only."""
 
     potential: Fields
     metric: Metric
     extra: Any
     rtol: float
+    simple: tuple[tuple[float, Simple], ...] = ()
 
     @cached_property
     def facts(self) -> Facts:
         flat = isinstance(self.metric, Euclidean | Wasserstein) and self.extra is None
         return Facts(
-            decays=flat and not self.potential.timed,
-            balanced=self.extra is None and not self.potential.timed,
+            decays=flat and not self.potential.timed and not self.simple,
+            balanced=self.extra is None and not self.potential.timed and not self.simple,
+            simple=bool(self.simple),
             noisy=flat,
             flat=self.metric.flat,
             jko="" if flat else f"{self.name} with what else moves the point is not a Euclidean gradient flow",
@@ -41,7 +45,22 @@ class PointFlow:
         return type(self.metric).__name__
 
     def energy(self, time: float, state: Point) -> float:
-        return float(self.potential.value(state.x[None], time)[0])
+        smooth = float(self.potential.value(state.x[None], time)[0])
+        return smooth + sum(weight * term.penalty(state.x) for weight, term in self.simple)
+
+    def shrunk(self, state: Point, step: float) -> Point:
+        """The proximal step of the simple term."""
+        for weight, term in self.simple:
+            state = state.at(term.proximal(state.x, weight * step))
+        return state
+
+    def sampled(self, uniforms: Array) -> "PointFlow":
+        """The flow of the mean over data drawn by uniforms on (0, 1)."""
+        weight, whole = self.potential.parts[0] if len(self.potential.parts) == 1 else (1.0, None)
+        if not isinstance(whole, FiniteSum):
+            raise InputError("a MiniBatch needs an objective wf.Potential(wf.FiniteSum(loss, data)) and no other term")
+        part = whole.batch(np.minimum((uniforms * len(whole.data)).astype(int), len(whole.data) - 1))
+        return replace(self, potential=Fields(((weight, part),)))
 
     def dissipation(self, time: float, state: Point, rate: Array | None = None) -> float:
         if not self.facts.balanced:
@@ -121,7 +140,11 @@ class PointFlow:
         return mixed_rms(state.x, delta)
 
     def measures(self, time: float, state: Point) -> dict[str, float]:
-        return {"gradient_norm": float(np.linalg.norm(self.potential.gradient(state.x[None], time)))}
+        values = {"gradient_norm": float(np.linalg.norm(self.potential.gradient(state.x[None], time)))}
+        maps = [field for _, field in self.potential.parts if isinstance(field, Composed)]
+        if len(maps) == 1:
+            values |= {f"y{k}": float(y) for k, y in enumerate(maps[0].image(state.x[None])[0])}
+        return values
 
 
 def potential_objective(potential: Fields, time: float) -> Objective:

@@ -26,7 +26,8 @@ class Facts:
     `flat`: rates are of the coordinates; else they live in the metric's own, and only `move` may add them.
     `folded`: `move` folds coordinates back into a box, so that differences of two states say nothing.
     `weighted`: weights of a cloud change. `jko`: why there is no `proximal` step, "" where there is. `curved`: the
-    metric is not flat in any coordinates, so that a step cannot start ahead of the state.
+    metric is not flat in any coordinates, so that a step cannot start ahead of the state. `simple`: beside what
+    `rate` follows there is a term for proximal steps only.
     """
 
     per_time: bool = False
@@ -45,6 +46,7 @@ class Facts:
     weighted: bool = False
     jko: str = ""
     curved: bool = False
+    simple: bool = False
 
 
 @dataclass(frozen=True)

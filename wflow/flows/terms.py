@@ -7,8 +7,18 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError
-from wflow.expression import Field
-from wflow.functionals import Blob, DensityTerm, Functional, Generator, Interaction, Logarithmic, Potential, Power
+from wflow.expression import Callback, Field
+from wflow.functionals import (
+    Blob,
+    DensityTerm,
+    Functional,
+    Generator,
+    Interaction,
+    Logarithmic,
+    Potential,
+    Power,
+    Simple,
+)
 
 # Ratios are held between e^-340 and e^340, so that their squares stay within float64.
 DEEPEST = 340.0
@@ -44,13 +54,14 @@ class Fields:
 @dataclass(frozen=True)
 class Terms:
     """The terms of a functional, each with its coefficient: energies of the density, potentials, interactions, blobs,
-    and `shapes`, which are energies of its gradient or of all cells."""
+    `shapes`, which are energies of its gradient or of all cells, and `simple` ones of a point."""
 
     densities: tuple[tuple[float, Any], ...]
     potential: Fields
     interactions: tuple[tuple[float, Interaction], ...]
     blobs: tuple[tuple[float, Blob], ...] = ()
     shapes: tuple[tuple[float, Any], ...] = ()
+    simple: tuple[tuple[float, Simple], ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.densities or self.potential or self.interactions or self.blobs or self.shapes)
@@ -71,16 +82,19 @@ class Terms:
 
 
 def sort_terms(
-    functional: Functional | None, dim: int, blobs_for: str | None = "a density on a grid", cells: bool = False
+    functional: Functional | None, dim: int, blobs_for: str | None = "a density on a grid", on: str = ""
 ) -> Terms:
     """Sort the terms and check that each fits the dimension; `blobs_for` names what a Blob cannot be put on, if it
-    cannot; `cells` says whether there are cells for gradients."""
+    cannot; `on` is "cells" where there are some for gradients, "point" where there is one to shrink."""
     if functional is not None and not isinstance(functional, Functional):
         raise InputError(f"a functional is wf.Entropy, wf.Potential, ... or a sum, got {type(functional).__name__}")
     densities, potentials, interactions, blobs, shapes = [], [], [], [], []
+    simple: list[tuple[float, Simple]] = []
     for weight, term in functional.terms if functional is not None else ():
         if isinstance(term, Potential):
             term.field.check_dim(dim)
+            if isinstance(term.field, Callback):
+                term.field.probe(dim)
             potentials.append((weight, term.field))
         elif isinstance(term, Interaction):
             term.field.check_dim(dim)
@@ -96,12 +110,20 @@ def sort_terms(
         elif isinstance(term, DensityTerm):
             check_target(term, dim)
             densities.append((weight, term))
+        elif isinstance(term, Simple):
+            if on != "point" or simple:
+                raise InputError(
+                    f"{term!r} is a simple term of an objective: one of them, beside a Potential on a Point"
+                )
+            simple.append((weight, term))
         else:
-            if not cells:
+            if on != "cells":
                 raise InputError(f"{term!r} is an energy of a density on a grid, followed by wf.run: take a Density")
             check_target(term, dim)
             shapes.append((weight, term))
-    return Terms(tuple(densities), Fields(tuple(potentials)), tuple(interactions), tuple(blobs), tuple(shapes))
+    return Terms(
+        tuple(densities), Fields(tuple(potentials)), tuple(interactions), tuple(blobs), tuple(shapes), tuple(simple)
+    )
 
 
 def check_target(term: Any, dim: int) -> None:

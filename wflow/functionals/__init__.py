@@ -7,17 +7,21 @@ from wflow.functionals.fields import Interaction, Potential
 from wflow.functionals.generators import Generator, Logarithmic
 from wflow.functionals.gradients import Dirichlet, FisherInformation, GradientTerm, ValueFunctional
 from wflow.functionals.powers import Power
+from wflow.functionals.simple import L1, Ball, Box, Simple
 
 FUNCTIONALS = (
     *(FDivergence, Entropy, PowerEntropy, InternalEnergy, Potential, Interaction, Blob),
-    *(Dirichlet, FisherInformation, ValueFunctional),
+    *(Dirichlet, FisherInformation, ValueFunctional, L1, Box, Ball),
 )
 
 __all__ = [
     "DIVERGENCES",
     "FUNCTIONALS",
+    "L1",
     "NAMES",
+    "Ball",
     "Blob",
+    "Box",
     "DensityTerm",
     "Dirichlet",
     "Entropy",
@@ -32,6 +36,7 @@ __all__ = [
     "Potential",
     "Power",
     "PowerEntropy",
+    "Simple",
     "Sum",
     "ValueFunctional",
 ]

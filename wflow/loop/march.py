@@ -57,6 +57,10 @@ def march(plan: Plan, standing: Standing) -> Iterator[Moment]:
             yield Moment(standing, (), np.nan, attempt.status, False, held, attempt.step.note)
             return
         before, energy = standing.time, _energy(plan, attempt.step, attempt.time)
+        if np.isnan(energy) and plan.flow.facts.metered:
+            held = extras(plan, standing.memory)
+            yield Moment(standing, (), np.nan, Status.NOT_FINITE, False, held, "the energy is not a number there")
+            return
         standing = _after(plan, standing, attempt, energy)
         time, state = standing.time, standing.state
         numbers = _numbers(plan, attempt, before, energy, standing.ledger)

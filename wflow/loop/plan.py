@@ -10,7 +10,16 @@ from wflow.arrays import Array, floats, random_seed
 from wflow.errors import InputError
 from wflow.flows import DensityFlow, Flow, make_flow
 from wflow.states import Density, Particles, Point, kind
-from wflow.steppers import RKL2, STEPPERS, TRBDF2, BogackiShampine, ExplicitEuler, Exponential, Stepper
+from wflow.steppers import (
+    RKL2,
+    STEPPERS,
+    TRBDF2,
+    BogackiShampine,
+    ExplicitEuler,
+    Exponential,
+    ProximalGradient,
+    Stepper,
+)
 
 # Costs of a run on a grid in 2-D and 3-D, in stages of a sweep, 1.2 to 3 ns a cell: an adaptive second-order method
 # takes about ADAPTED/√tol steps (107 at 5e-3 for a double well), of √(2 · spectral radius · t_end · steps) stages in
@@ -64,6 +73,8 @@ def make_plan(functional: Any, state: Any, given: Mapping[str, Any]) -> Plan:
     wanted = None if frames is None or given["stop"] is not None else len(frames)
     stepper, reason = pick_stepper(given["stepper"], flow, state, end, step, tol, wanted)
     stepper.check(flow, state)
+    if flow.facts.simple and not isinstance(stepper, ProximalGradient):
+        raise InputError(f"{type(stepper).__name__} cannot follow a term that is not smooth: take ProximalGradient")
     if step is None and not stepper.adaptive:
         raise InputError(f"{type(stepper).__name__} does not adapt its step: give dt=...")
     return Plan(
@@ -181,6 +192,8 @@ def pick_stepper(
     unfolded = flow.facts.stiff and not flow.facts.folded
     if isinstance(state, Particles) and unfolded and flow.spectral_radius(0.0, state) * end > MILD:
         return RKL2(), "blobs whose stability, not accuracy, limits explicit steps: stabilised stages are cheapest"
+    if flow.facts.simple:
+        return ProximalGradient(), "a simple term beside a smooth one: proximal gradient steps"
     if isinstance(state, Point) and dt is not None:
         return ExplicitEuler(), "a point with dt given: gradient descent, dt is the learning rate"
     return BogackiShampine(), "an ordinary differential equation without stiffness: explicit, adaptive"

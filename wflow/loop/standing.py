@@ -51,6 +51,9 @@ class Standing:
 def opening(plan: Plan) -> Standing:
     """Where a run stands before its first step. A flow that is not defined at the start is refused here, before any
     file is made."""
+    with np.errstate(all="ignore"):
+        if plan.flow.facts.metered and np.isnan(plan.flow.energy(0.0, plan.state)):
+            raise InputError(f"the energy of {plan.state!r} is not a number: the functional is not defined there")
     dt = _first(plan)
     memory: Memory = {}
     if isinstance(plan.stepper, Framed):

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError
-from wflow.expression import Field, as_field
+from wflow.expression import Field, as_field, mapped
 from wflow.metrics.inverse import check_branch, check_image, given_inverse, numerical_inverse
 from wflow.metrics.local import check_damping
 from wflow.metrics.protocol import solve_metric
@@ -51,7 +50,7 @@ class Chart:
 
     def fields(self, dim: int) -> tuple[Field, ...]:
         """The components of y."""
-        fields = components(self.map, dim) if callable(self.map) else self.map
+        fields = mapped(self.map, dim) if callable(self.map) else self.map
         if len(fields) != dim:
             raise InputError(f"a Chart needs as many coordinates as the point, {dim}, got {len(fields)}")
         for part in fields:
@@ -117,16 +116,3 @@ class Chart:
         if not np.any(direction):
             return direction
         return np.asarray(np.linalg.solve(self.jacobian(state.coordinates), direction), dtype=np.float64)
-
-
-@lru_cache(maxsize=64)
-def components(function: Callable[..., Any], dim: int) -> tuple[Field, ...]:
-    """The fields y₀, y₁, … of a vectorised map, differentiated by autograd."""
-    return tuple(as_field(_component(function, axis)) for axis in range(dim))
-
-
-def _component(function: Callable[..., Any], axis: int) -> Callable[[Any], Any]:
-    def component(x: Any) -> Any:
-        return function(x)[:, axis]
-
-    return component

@@ -2,6 +2,7 @@
 
 from wflow.steppers.explicit import SSPRK3, BogackiShampine, ExplicitEuler, Heun
 from wflow.steppers.exponential import Exponential
+from wflow.steppers.first_order import MiniBatch, ProximalGradient
 from wflow.steppers.implicit import TRBDF2, ImplicitEuler
 from wflow.steppers.jko import JKO, VariationalBDF2
 from wflow.steppers.langevin import Langevin
@@ -21,6 +22,7 @@ STEPPERS = (
     *VARIATIONAL,
     *SAMPLERS,
     *OPTIMIZERS,
+    *(ProximalGradient, MiniBatch),
 )
 
 __all__ = [
@@ -44,10 +46,12 @@ __all__ = [
     "Langevin",
     "LineSearch",
     "Memory",
+    "MiniBatch",
     "Momentum",
     "Nesterov",
     "Noise",
     "NormalizedGradient",
+    "ProximalGradient",
     "RMSProp",
     "Step",
     "Stepper",
