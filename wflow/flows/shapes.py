@@ -64,7 +64,10 @@ class ValuePart:
 
     def energy(self, q: Array) -> float:
         """F over the volume of a cell."""
-        return float(self.term.value(q)) / self.volume
+        value = self.term.value(q)
+        if np.size(value) != 1:
+            raise InputError(f"{self.term!r} must give one number, got shape {np.shape(value)}")
+        return float(np.reshape(value, ())) / self.volume
 
     def slope(self, q: Array) -> Array:
         """ξ at the cells."""

@@ -1,5 +1,6 @@
 """A functional sorted by what its terms act on, and sums of fields."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,42 +89,45 @@ def sort_terms(
     cannot; `on` is "cells" where there are some for gradients, "point" where there is one to shrink."""
     if functional is not None and not isinstance(functional, Functional):
         raise InputError(f"a functional is wf.Entropy, wf.Potential, ... or a sum, got {type(functional).__name__}")
-    densities, potentials, interactions, blobs, shapes = [], [], [], [], []
-    simple: list[tuple[float, Simple]] = []
-    for weight, term in functional.terms if functional is not None else ():
-        if isinstance(term, Potential):
-            term.field.check_dim(dim)
-            if isinstance(term.field, Callback):
-                term.field.probe(dim)
-            potentials.append((weight, term.field))
-        elif isinstance(term, Interaction):
-            term.field.check_dim(dim)
-            term.check_even(dim)
-            interactions.append((weight, term))
-        elif isinstance(term, Blob):
-            if blobs_for is not None:
-                raise InputError(
-                    f"Blob mollifies a cloud of Particles, not {blobs_for}; take {term.functional!r} itself"
-                )
-            check_blob(term, dim)
-            blobs.append((weight, term))
-        elif isinstance(term, DensityTerm):
-            check_target(term, dim)
-            densities.append((weight, term))
-        elif isinstance(term, Simple):
-            if on != "point" or simple:
-                raise InputError(
-                    f"{term!r} is a simple term of an objective: one of them, beside a Potential on a Point"
-                )
-            simple.append((weight, term))
-        else:
-            if on != "cells":
-                raise InputError(f"{term!r} is an energy of a density on a grid, followed by wf.run: take a Density")
-            check_target(term, dim)
-            shapes.append((weight, term))
-    return Terms(
-        tuple(densities), Fields(tuple(potentials)), tuple(interactions), tuple(blobs), tuple(shapes), tuple(simple)
-    )
+    found: dict[str, list[tuple[float, Any]]] = {name: [] for name in KINDS}
+    terms: tuple[tuple[float, Any], ...] = functional.terms if functional is not None else ()
+    for weight, term in terms:
+        sort = _kind(term)
+        CHECKS[sort](term, dim)
+        if sort == "blobs" and blobs_for is not None:
+            raise InputError(f"Blob mollifies a cloud of Particles, not {blobs_for}; take {term.functional!r} itself")
+        if sort == "simple" and (on != "point" or found[sort]):
+            raise InputError(f"{term!r} is a simple term of an objective: one of them, beside a Potential on a Point")
+        if sort == "shapes" and on != "cells":
+            raise InputError(f"{term!r} is an energy of a density on a grid, followed by wf.run: take a Density")
+        found[sort].append((weight, term.field if sort == "potential" else term))
+    potential = Fields(tuple(found.pop("potential")))
+    return Terms(potential=potential, **{name: tuple(rows) for name, rows in found.items()})
+
+
+def _kind(term: Any) -> str:
+    if isinstance(term, Potential):
+        return "potential"
+    if isinstance(term, Interaction):
+        return "interactions"
+    if isinstance(term, Blob):
+        return "blobs"
+    if isinstance(term, DensityTerm):
+        return "densities"
+    return "simple" if isinstance(term, Simple) else "shapes"
+
+
+def check_potential(term: Potential, dim: int) -> None:
+    """Refuse a field of another dimension, and derivatives that are not its own."""
+    term.field.check_dim(dim)
+    if isinstance(term.field, Callback):
+        term.field.probe(dim)
+
+
+def check_interaction(term: Interaction, dim: int) -> None:
+    """Refuse a field of another dimension, and one that is not even."""
+    term.field.check_dim(dim)
+    term.check_even(dim)
 
 
 def check_target(term: Any, dim: int) -> None:
@@ -138,6 +142,17 @@ def check_blob(blob: Blob, dim: int) -> None:
         check_target(term, dim)
     if isinstance(blob.bandwidth, tuple) and len(blob.bandwidth) != dim:
         raise InputError(f"the bandwidth of {blob!r} has {len(blob.bandwidth)} axes, the state {dim}")
+
+
+CHECKS: dict[str, Callable[[Any, int], None]] = {
+    "densities": check_target,
+    "potential": check_potential,
+    "interactions": check_interaction,
+    "blobs": check_blob,
+    "shapes": check_target,
+    "simple": lambda term, dim: None,
+}
+KINDS = tuple(CHECKS)
 
 
 def per_mass(generator: Generator, log_u: Array) -> Array:
