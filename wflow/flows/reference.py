@@ -74,7 +74,7 @@ class Weights:
 @dataclass(frozen=True, eq=False)
 class Reference:
     """Φ and log p; `fields` are what log p owes to the time, `convolutions` what it owes to q (cells first, then
-    faces). Where p is `fixed`, log p at the faces is not kept."""
+    faces)."""
 
     grid: Grid
     generator: Generator
@@ -186,7 +186,7 @@ def reference(grid: Grid, terms: Terms, mass: float) -> Reference | None:
     fixed = exponentiate(grid, cells, faces)
     scale = np.exp(top)
     fixed = Weights(fixed.cells * scale, tuple(k * scale for k in fixed.faces), fixed.wraps, fixed.floor * scale)
-    return Reference(grid, generator, cells, [], None, (), fixed)
+    return Reference(grid, generator, cells, faces, None, (), fixed)
 
 
 def _linear(grid: Grid, terms: Terms) -> Reference:
@@ -204,7 +204,7 @@ def _linear(grid: Grid, terms: Terms) -> Reference:
     convolutions = tuple((weight / epsilon, convolutions_of(grid, term.field)) for weight, term in terms.interactions)
     fixed = None if potential.timed or convolutions else exponentiate(grid, cells, faces, liftable=True)
     generator: Generator = Weighted((epsilon,), (terms.densities[0][1].generator,))
-    return Reference(grid, generator, cells, faces if fixed is None else [], potential, convolutions, fixed)
+    return Reference(grid, generator, cells, faces, potential, convolutions, fixed)
 
 
 @dataclass(frozen=True)
