@@ -31,6 +31,8 @@ VERSIONED = ("wflow", "numpy", "scipy", "numba", "h5py", "sympy")
 
 # Seconds between checkpoints, at least; and how many times what one costs, so that they cost a fiftieth at most.
 PERIOD, SPARSE = 5.0, 50.0
+# Bytes of frames of every step for which room is made at once.
+AHEAD = 1 << 28
 
 
 @dataclass
@@ -86,7 +88,7 @@ class Recorder:
         self.writer.frame({"time": np.float64(time), **row(state, self.weighted), **extras, **values})
 
     def _layout(self, state: Any, values: Mapping[str, float], held: Mapping[str, Array]) -> Layout:
-        planned = None if self.plan.frames is None else 1 + len(self.plan.frames)
+        planned = _planned(self.plan)
         names, more = step_names(self.plan), tuple(held)
         return make_layout(state, planned, tuple(values), names, self.info, self.target, more, self.weighted)
 
@@ -128,6 +130,15 @@ class Recorder:
         """Leave the file as it stands, every frame in it readable, after an error that is not ours."""
         if self.writer is not None:
             self.writer.abandon()
+
+
+def _planned(plan: Plan) -> int | None:
+    """How many frames are expected; None where nobody knows, or where they would take much of a disk before the first
+    step."""
+    if plan.frames is not None:
+        return 1 + len(plan.frames)
+    small = plan.count is not None and plan.count * plan.state.coordinates.nbytes <= AHEAD
+    return 1 + plan.count if small and plan.count is not None else None
 
 
 def step_names(plan: Plan) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def fill(file: h5py.File, layout: Layout, room: tuple[int, int], storage: str, s
     parts = contents(layout, *room)
     for name, (_, values) in parts.items():
         if isinstance(values, tuple):
-            _create(file, name, values, np.dtype("f8"), None if sample is None else sample[name])
+            _create(file, name, values, np.dtype("f8"), None if sample is None else _last(sample[name], values[0]))
         else:
             dtype = np.dtype("i8" if values.dtype.kind in "iu" else "f8")
             values = np.ascontiguousarray(values, dtype)
@@ -152,9 +152,9 @@ def _create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype,
     plist.set_attr_phase_change(1000, 0)
     options: dict[str, Any] = {}
     if sample is not None and np.prod(shape, dtype=float) * 8 >= SMALL:
-        options = {"chunks": chunks(shape), "shuffle": True, "fletcher32": True}
+        options = {"chunks": chunks(shape), "fletcher32": True}
         if _shrinks(sample):
-            options |= {"compression": "gzip", "compression_opts": 4}
+            options |= {"compression": "gzip", "compression_opts": 4, "shuffle": True}
     else:
         plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     if dtype.kind == "f":
@@ -176,12 +176,22 @@ def chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(sizes))
 
 
-def _shrinks(sample: Any) -> bool:
-    """Whether compression saves a fifth; on random positions it saves a tenth at the price of minutes."""
-    block = sample[-1:] if sample.ndim > 1 and sample.shape[0] else sample[:SMALL]
-    part = np.ascontiguousarray(np.asarray(block).reshape(-1)[:SMALL])
+def _last(dataset: h5py.Dataset, rows: int) -> np.ndarray:
+    """The last of so many rows, or the last numbers of a series; what is beyond has not been written."""
+    return dataset[max(0, rows - (1 if dataset.ndim > 1 else SMALL)) : rows]
+
+
+def _shrinks(sample: np.ndarray) -> bool:
+    """Whether compression saves a third, a second for each 30 megabytes; on random positions it saves a tenth, on
+    smooth densities a fifth."""
+    part = np.ascontiguousarray(sample.reshape(-1)[:SMALL])
     octets = part.view(np.uint8).reshape(-1, 8).T.tobytes()
-    return len(zlib.compress(octets, 4)) < 0.8 * len(octets)
+    return len(zlib.compress(octets, 4)) < 0.67 * len(octets)
+
+
+def place(dataset: h5py.Dataset) -> tuple[int, int]:
+    """Return where the first row of a contiguous dataset lies in the file, and the bytes of a row."""
+    return dataset.id.get_offset() or 0, dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
 
 
 def copy_rows(source: h5py.Dataset, target: h5py.Dataset, rows: int) -> None:

@@ -10,8 +10,8 @@ from wflow.errors import FileError
 from wflow.store import files, trailer
 from wflow.store.layout import FRAME_SUM, PACKED, STEP, STEP_SUM, checksum
 from wflow.store.reader import View, look
+from wflow.store.rows import frame_sum, step_sums
 from wflow.store.slots import DIMS, NAME
-from wflow.store.sums import frame_sum, step_sums
 
 SHOWN = 5
 
