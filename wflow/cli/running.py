@@ -104,7 +104,11 @@ def converge(
     file: Annotated[str, typer.Option(help="Compare the last states in this file of the experiment.")] = "",
     value: Annotated[str, typer.Option(help="Compare this number of what it returns, as in grid.w2.")] = "",
     exact: Annotated[float | None, typer.Option(help="The exact number; without it Richardson.")] = None,
-    out: Annotated[Path, typer.Option(help="Where runs, table, record and picture go.")] = Path("results/converge"),
+    seeds: Annotated[int, typer.Option(help="Repeat with so many seeds (its option --seed); 0: do not.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that solve sizes side by side.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Take sizes that are solved already from --out.")] = False,
+    table: Annotated[Path | None, typer.Option(help="Write the table there too, as CSV.", show_default=False)] = None,
+    out: Annotated[Path, typer.Option(help="Where runs, record and picture go.")] = Path("results/converge"),
     as_json: Json = False,
 ) -> None:
     """Run an experiment at several sizes and print the orders of convergence; further options are its own."""
@@ -112,12 +116,18 @@ def converge(
         if bool(file) == bool(value) or (file and exact is not None):
             raise InputError("give one of --file NAME.h5 and --value NAME; --exact goes with --value")
         numbers, path, place = [_number(text) for text in sizes.split(",")], catalogue.chosen(name), out / name
-        vary = choose(vary.replace("-", "_"), catalogue.options_of(path), f"option of {path.stem}")
+        known = catalogue.options_of(path)
+        vary = choose(vary.replace("-", "_"), known, f"option of {path.stem}")
+        if seeds:
+            choose("seed", known, f"option of {path.stem}")
         solve = catalogue.Solver(path, vary, file, value, tuple(context.args), place)
-        study = wf.convergence(solve, numbers, reference=exact)
-        place.mkdir(parents=True, exist_ok=True)
+        study = wf.convergence(
+            solve, numbers, exact, seeds=seeds or None, out=place / f"{vary} points", resume=resume, workers=workers
+        )
         study.save(place / f"{vary}.h5")
         study.plot(place / f"{vary}.png")
+        if table is not None:
+            study.write(table)
     if as_json:
         fits = {norm: vars(fit) for norm, fit in study.fits.items()}
         print_json({"rows": study.rows, "fits": fits, "asymptotic": study.asymptotic})
