@@ -1,6 +1,9 @@
 """Studies of convergence that go on point by point, and in processes side by side."""
 
+import csv
+import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from wflow.cli import app
 from wflow.orders import convergence
 from wflow.store import verify
 
+ROOT = Path(__file__).resolve().parent.parent
 CALLS = []
 
 
@@ -158,3 +162,41 @@ def test_the_command_goes_on_and_writes_a_table(tmp_path, monkeypatch):
     assert lines[0] == "size,h,linf,linf_spread,linf_order"
     assert lines[1].startswith("100,0.01,")
     assert lines[4].startswith("fit linf,order 0.")
+
+
+def table(name):
+    with (ROOT / "data" / f"orders_{name}.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.reader(file))
+    rows = {float(line[0]): {k: float(v) for k, v in zip(lines[0], line, strict=False) if v} for line in lines[1:-1]}
+    return rows, float(lines[-1][1].removeprefix("order "))
+
+
+@pytest.mark.parametrize(
+    ("problem", "vary", "sizes", "more", "order"),
+    [
+        ("space", "cells", [32, 64], {}, 2.0),
+        ("time", "steps", [10, 20, 40], {"cells": 128}, 2.0),
+        ("optimizer", "steps", [10, 20, 40, 80, 160], {}, 1.0),
+    ],
+)
+def test_the_tables_of_orders_are_true(problem, vary, sizes, more, order, tmp_path, monkeypatch):
+    """To the digits printed; what the kept fit says is the order that theory gives."""
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    rows, fitted = table(problem)
+    main = importlib.import_module("accuracy").main
+    for size in sizes:
+        found = main(problem, out=tmp_path, **{vary: size}, **more)["error"]
+        assert found == pytest.approx(rows[size]["linf"], rel=2e-3), size
+    assert fitted == pytest.approx(order, abs=0.1)
+
+
+def test_the_table_of_particles_is_true(tmp_path, monkeypatch):
+    """Its mean over twenty seeds, within three standard errors of a mean over four; the order to its band, a little
+    below one half, as it carries a power of log log n."""
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    rows, fitted = table("particles")
+    main = importlib.import_module("accuracy").main
+    found = [main("particles", steps=100, particles=250, seed=seed, out=tmp_path)["error"] for seed in range(20, 24)]
+    spread = 20**0.5 * rows[250]["linf_spread"]
+    assert np.mean(found) == pytest.approx(rows[250]["linf"], abs=3.0 * spread * (1 / 4 + 1 / 20) ** 0.5)
+    assert 0.42 < fitted < 0.5

@@ -77,7 +77,7 @@ class Convergence:
     def write(self, path: str | Path) -> Path:
         """Write `rows` as CSV, numbers to four digits, as times and the last digits change from machine to machine;
         the fits stand below as rows that begin with "fit"."""
-        rows = [{name: f"{value:.4g}" for name, value in row.items() if name != "seconds"} for row in self.rows]
+        rows = [{name: _cell(name, row[name]) for name in row if name != "seconds"} for row in self.rows]
         with Path(path).open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, rows[0])
             table.writeheader()
@@ -193,6 +193,10 @@ def _seeds(seeds: int | Sequence[int] | None) -> tuple[int, ...]:
     if len(set(chosen)) < max(1, len(chosen)):
         raise InputError(f"seeds must be a number of at least 1, or different seeds, got {seeds}")
     return chosen
+
+
+def _cell(name: str, value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.12g}" if name == "size" else f"{value:.4g}"
 
 
 def _short(value: float, key: str) -> str:

@@ -18,6 +18,9 @@ def draw(study: Any, path: str | Path | None) -> Any:
     for k, (norm, errors) in enumerate(study.errors.items()):
         color, mean, fit = COLORS[k % len(COLORS)], errors.mean(axis=0), study.fits[norm]
         ax.loglog(study.h, mean, MARKERS[k % len(MARKERS)], color=color, label=f"{HEADS[norm]}: {fit.order:.2f}")
+        if len(errors) > 1:
+            spread = 1.96 * errors.std(axis=0, ddof=1) / len(errors) ** 0.5
+            ax.errorbar(study.h, mean, spread, fmt="none", ecolor=color, capsize=4)
         if np.isfinite(fit.order):
             ax.loglog(study.h, fit.constant * study.h**fit.order, color=color, linewidth=1.4)
     fit = next(iter(study.fits.values()))
