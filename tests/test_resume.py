@@ -308,3 +308,20 @@ def test_checkpoints_are_rare(tmp_path, monkeypatch):
         now[0] += 1.0
         keeper.keep(None)
     np.testing.assert_allclose(kept, [5.0, 30.5, 56.0])
+
+
+def test_two_runs_on_one_file(tmp_path, always):
+    """The second is told, and the first loses nothing."""
+    out, told = tmp_path / "a.h5", []
+
+    def meddle(time, state):
+        with pytest.raises(wf.FileError, match="is being written by process") as error:
+            decay(out, Bomb(10**6), resume=len(told) > 5)
+        told.append(str(error.value))
+        return False
+
+    meddle.__qualname__ = "bomb"
+    decay(out, meddle)
+    assert len(told) == 10
+    assert verify(out) == []
+    assert wf.load(out).status is Status.COMPLETE

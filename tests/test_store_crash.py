@@ -17,7 +17,8 @@ ROOT = Path(wflow.errors.__file__).parents[1]
 
 
 def record(path, layout, count, monkeypatch):
-    """Return the writes and renames of a whole run, and after how many of them each frame had been committed.
+    """Return the writes and renames of a whole run, and after how many of them each frame and each checkpoint was
+    committed.
 
     An item is (file number, offset, bytes); the bytes are None for a truncation, the offset for a rename.
     """
@@ -42,16 +43,23 @@ def record(path, layout, count, monkeypatch):
 
     monkeypatch.setattr(building, "Disk", Recorder)
     monkeypatch.setattr(os, "replace", replace_recorded)
-    marks = []
+    marks, kept = [], []
     with Writer(path, layout) as out:
         for k in range(count):
             out.step({"time": 2 * k})
             out.step({"time": 2 * k + 1})
             out.frame(values(layout, k))
             marks.append(len(log))
+            out.checkpoint(state_of(k))
+            kept.append(len(log))
         out.close("complete")
     monkeypatch.undo()
-    return log, marks
+    return log, marks, kept
+
+
+def state_of(k):
+    """Arrays of growing size, so that the room for checkpoints grows too."""
+    return {"memory": np.full((k // 4 + 1, 90), float(k)), "order": np.asfortranarray(np.arange(6.0).reshape(2, 3))}
 
 
 def crash_points(log):
@@ -72,6 +80,21 @@ def crash_points(log):
                 yield done - (cut < len(data)), bytes(image)
 
 
+def check_checkpoint(file, done):
+    """The last one that was finished, or the one after it; a finished file has none."""
+    point = file.checkpoint()
+    if file.attributes["storage"] == "packed":
+        assert point is None
+        return
+    assert done <= (0 if point is None else point.number) <= done + 1
+    if point is not None:
+        k = point.number - 1
+        assert (point.frames, point.steps) == (k + 1, 2 * k + 2)
+        for name, array in state_of(k).items():
+            np.testing.assert_array_equal(point.arrays[name], array)
+            assert point.arrays[name].flags.f_contiguous == array.flags.f_contiguous
+
+
 @pytest.mark.parametrize("text", [100, 20_000])
 def test_every_crash_point_leaves_every_committed_frame(tmp_path, monkeypatch, text):
     """Long attributes once put the counters into a write across two pages, which a kill can tear."""
@@ -80,7 +103,7 @@ def test_every_crash_point_leaves_every_committed_frame(tmp_path, monkeypatch, t
     base = grid(1)
     attributes = {"arguments": "a" * text} | {f"note_{k}": "hello" for k in range(14)}
     layout = Layout(None, base.coordinates, base.framed, base.static, base.stepped, attributes)
-    log, marks = record(tmp_path / "a.h5", layout, 12, monkeypatch)
+    log, marks, kept = record(tmp_path / "a.h5", layout, 12, monkeypatch)
     assert sum(offset is None for _, offset, _ in log) > 3
     points = 0
     for done, image in crash_points(log):
@@ -90,6 +113,7 @@ def test_every_crash_point_leaves_every_committed_frame(tmp_path, monkeypatch, t
             assert count >= sum(mark <= done for mark in marks)
             np.testing.assert_array_equal(file.column("time"), 0.5 * np.arange(count))
             assert len(file.steps["time"]) in (2 * count, 2 * count + 2)
+            check_checkpoint(file, sum(mark <= done for mark in kept))
         assert verify(tmp_path / "b.h5") == []
         points += 1
     assert points > 100

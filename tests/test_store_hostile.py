@@ -1,12 +1,16 @@
 """The store and files that are hostile, foreign or damaged: each refused, with what was found."""
 
+import json
+import struct
+import zlib
+
 import h5py
 import numpy as np
 import pytest
 from store_cases import agrees, cloud, grid, write
 
 from wflow.errors import FileError
-from wflow.store import Reader, verify
+from wflow.store import Reader, slots, verify
 
 
 def raw(path, change):
@@ -110,3 +114,53 @@ def test_a_flipped_bit_in_a_file_left_running_is_found(tmp_path, name, told):
     data[place] ^= 1
     path.write_bytes(data)
     assert told in " ".join(verify(path))
+
+
+def slot(table, body=b"", number=1):
+    """A slot with a valid checksum around any table."""
+    text = json.dumps([number, 0, 0, table]).encode()
+    rest = struct.pack("<IQ", len(text), slots.HEAD.size + len(text) + len(body)) + text + body
+    return slots.MARK + struct.pack("<I", zlib.crc32(rest)) + rest
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        slot([["a", "<f8", "C", [2**60]]]),
+        slot([["a", "<f8", "C", [2**40, 2**40]]]),
+        slot([["a", "<f8", "C", [-1]]], bytes(8)),
+        slot([["a", "|O", "C", [1]]], bytes(8)),
+        slot([["a", "<f8", "K", [1]]], bytes(8)),
+        slot([["a", "<f8", "C", ["1"]]], bytes(8)),
+        slot([["a", "<f8"]], bytes(8)),
+        slot("text"),
+        slot(7),
+        slot([["a", "<f8", "C", [1.5]]], bytes(16)),
+        slots.MARK + bytes(40),
+        b"",
+    ],
+)
+def test_a_checkpoint_that_claims_what_is_not_there_is_none(data):
+    assert slots.decode(data.ljust(2048, b"\0")) is None
+
+
+def test_a_checkpoint_beyond_what_is_committed_is_not_used(tmp_path):
+    assert slots.decode(slot([["a", "<f8", "C", [1]]], bytes(8))).arrays["a"].tolist() == [0.0]
+    room = np.zeros((2, 2, slots.BLOCK), np.uint8)
+    for k, frames in enumerate((3, 4)):
+        data = slots.encode(slots.Checkpoint(k + 1, frames, 0, {}))
+        room[k].reshape(-1)[: len(data)] = np.frombuffer(data, np.uint8)
+    for committed, number in ((4, 2), (3, 1)):
+        assert slots.newest(room, {"committed": committed, "committed_steps": 0}).number == number
+    assert slots.newest(room, {"committed": 2, "committed_steps": 0}) is None
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((2, 8), "u1"), ((3, 1, 8), "u1"), ((2, 1, 8), "f8")])
+def test_a_checkpoint_of_another_form_is_refused(tmp_path, shape, kind):
+    def change(file):
+        item = file.create_dataset("checkpoint", data=np.zeros(shape, kind))
+        item.attrs.create("dimensions", np.array([b"a"] * len(shape)))
+
+    raw(tmp_path / "a.h5", change)
+    with Reader(tmp_path / "a.h5") as file, pytest.raises(FileError, match="not two slots of bytes"):
+        file.checkpoint()
