@@ -1,7 +1,7 @@
 """Particles to a mesh and back with uniform B-splines, in one, two and three dimensions.
 
 A mesh is flat, row-major and has ghost nodes: tap i of a particle at mesh coordinate u goes to node floor(u)
-+ i of the extended mesh. `taps` is a tuple of `order` numbers: its type carries the order (the degree plus
++ i of the extended mesh. `taps` is a tuple of `order` numbers, 4 or 6: its type carries the order (the degree plus
 one), so that the short loops are unrolled; `shape` a tuple of the extended mesh, whose type carries the
 dimension. Weights are made for blocks of particles, so that they vectorise. The number of stripes is given,
 so the bits do not depend on the number of threads.
@@ -24,39 +24,79 @@ def _place(block, axis, offset, inverse, base, fraction):
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _raise_order(weights, fraction, m):
-    """B-spline values of order m from those of order m - 1 (de Boor's recursion on a uniform grid), in place."""
-    scale = 1.0 / (m - 1)
+def _cubic(weights, fraction):
+    """B-splines of order 4 at distance 1 + t, t, 1 - t and 2 - t of a particle at t between its nodes."""
     for q in range(BLOCK):
-        weights[m - 1, q] = scale * fraction[q] * weights[m - 2, q]
-    for j in range(1, m - 1):
-        for q in range(BLOCK):
-            left = (fraction[q] + j) * weights[m - 2 - j, q]
-            weights[m - 1 - j, q] = scale * (left + (m - j - fraction[q]) * weights[m - 1 - j, q])
-    for q in range(BLOCK):
-        weights[0, q] *= scale * (1.0 - fraction[q])
+        t = fraction[q]
+        s = 1.0 - t
+        weights[0, q] = s * s * s / 6.0
+        weights[1, q] = 2.0 / 3.0 - t * t * (1.0 - 0.5 * t)
+        weights[2, q] = 2.0 / 3.0 - s * s * (1.0 - 0.5 * s)
+        weights[3, q] = t * t * t / 6.0
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
+def _cubic_slopes(slopes, fraction, inverse):
+    for q in range(BLOCK):
+        t = fraction[q]
+        s = 1.0 - t
+        slopes[0, q] = -0.5 * s * s * inverse
+        slopes[1, q] = t * (1.5 * t - 2.0) * inverse
+        slopes[2, q] = -s * (1.5 * s - 2.0) * inverse
+        slopes[3, q] = 0.5 * t * t * inverse
+
+
+@njit(cache=True, inline="always")
+def _middle(t):
+    """120 times the B-spline of order 6 at t, its slope, and both at 1 + t, for t in [0, 1]."""
+    value = 66.0 + t * t * (-60.0 + t * t * (30.0 - 10.0 * t))
+    slope = t * (-120.0 + t * t * (120.0 - 50.0 * t))
+    outer = 26.0 + t * (-50.0 + t * (20.0 + t * (20.0 + t * (-20.0 + 5.0 * t))))
+    outer_slope = -50.0 + t * (40.0 + t * (60.0 + t * (-80.0 + 25.0 * t)))
+    return value, slope, outer, outer_slope
+
+
+@njit(cache=True, fastmath=_REASSOCIATE)
+def _quintic(weights, fraction):
+    """B-splines of order 6 at distance 2 + t, 1 + t, t, 1 - t, 2 - t and 3 - t."""
+    for q in range(BLOCK):
+        t = fraction[q]
+        s = 1.0 - t
+        near, _, far, _ = _middle(t)
+        near_up, _, far_up, _ = _middle(s)
+        weights[0, q], weights[5, q] = s * s * s * s * s / 120.0, t * t * t * t * t / 120.0
+        weights[1, q], weights[4, q] = far / 120.0, far_up / 120.0
+        weights[2, q], weights[3, q] = near / 120.0, near_up / 120.0
+
+
+@njit(cache=True, fastmath=_REASSOCIATE)
+def _quintic_slopes(slopes, fraction, inverse):
+    scale = inverse / 120.0
+    for q in range(BLOCK):
+        t = fraction[q]
+        s = 1.0 - t
+        _, near, _, far = _middle(t)
+        _, near_up, _, far_up = _middle(s)
+        slopes[0, q], slopes[5, q] = -5.0 * s * s * s * s * scale, 5.0 * t * t * t * t * scale
+        slopes[1, q], slopes[4, q] = far * scale, -far_up * scale
+        slopes[2, q], slopes[3, q] = near * scale, -near_up * scale
+
+
+@njit(cache=True)
 def _weights(weights, fraction, order):
-    for q in range(BLOCK):
-        weights[0, q] = 1.0 - fraction[q]
-        weights[1, q] = fraction[q]
-    for m in range(3, order + 1):
-        _raise_order(weights, fraction, m)
+    if order == 4:
+        _cubic(weights, fraction)
+    else:
+        _quintic(weights, fraction)
 
 
-@njit(cache=True, fastmath=_REASSOCIATE)
+@njit(cache=True)
 def _weights_and_slopes(weights, slopes, fraction, inverse, order):
-    """Slopes are differences of the spline one order lower, divided by h."""
-    _weights(weights, fraction, order - 1)
-    for q in range(BLOCK):
-        slopes[0, q] = -weights[0, q] * inverse
-        slopes[order - 1, q] = weights[order - 2, q] * inverse
-    for j in range(1, order - 1):
-        for q in range(BLOCK):
-            slopes[j, q] = (weights[j - 1, q] - weights[j, q]) * inverse
-    _raise_order(weights, fraction, order)
+    _weights(weights, fraction, order)
+    if order == 4:
+        _cubic_slopes(slopes, fraction, inverse)
+    else:
+        _quintic_slopes(slopes, fraction, inverse)
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)

@@ -205,28 +205,36 @@ def log_sums_boxed(points, samples, log_weights, period, mirrored, reach):
     return logs, shifts
 
 
+@njit(cache=True)
+def _bounds_of(flat, low, high, wrong):
+    """Smallest and largest numbers of every class of places modulo the length of `low`, and zeros, or NaN where one
+    is not finite: loops over neighbours, whatever the dimension."""
+    lanes = len(low)
+    for first in range(0, len(flat), lanes):
+        row = flat[first : first + lanes]
+        for j in range(len(row)):
+            v = row[j]
+            low[j] = v if v < low[j] else low[j]
+            high[j] = v if v > high[j] else high[j]
+            wrong[j] += v * 0.0
+
+
 @njit(cache=True, parallel=True)
 def bounds(positions):
     """Smallest and largest coordinate of each axis of (n, d), as (2, d); NaN where a number is not finite."""
     n, d = positions.shape
-    low = np.full((STRIPES, d), np.inf)
-    high = np.full((STRIPES, d), -np.inf)
-    wrong = np.zeros((STRIPES, d))
+    lanes = 64 * d
+    low = np.full((STRIPES, lanes), np.inf)
+    high = np.full((STRIPES, lanes), -np.inf)
+    wrong = np.zeros((STRIPES, lanes))
     for s in prange(STRIPES):
         rows = positions[n * s // STRIPES : n * (s + 1) // STRIPES]
-        for k in range(d):
-            a, b, c = np.inf, -np.inf, 0.0
-            for i in range(len(rows)):
-                v = rows[i, k]
-                a = v if v < a else a
-                b = v if v > b else b
-                c += v * 0.0
-            low[s, k], high[s, k], wrong[s, k] = a, b, c
+        _bounds_of(rows.reshape(-1), low[s], high[s], wrong[s])
     out = np.empty((2, d))
     for k in range(d):
-        bad = wrong[:, k].sum()
-        out[0, k] = low[:, k].min() + bad
-        out[1, k] = high[:, k].max() + bad
+        bad = wrong[:, k::d].sum()
+        out[0, k] = low[:, k::d].min() + bad
+        out[1, k] = high[:, k::d].max() + bad
     return out
 
 
