@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wflow.errors import InputError
 from wflow.estimators.box import Box
-from wflow.kernels import sums
+from wflow.kernels import clouds
 
 Array = NDArray[np.float64]
 ROUNDING = 1e-12
@@ -29,7 +29,7 @@ def check_positions(positions: ArrayLike, box: Box | None = None, what: str = "s
     positions = np.ascontiguousarray(positions, dtype=float)
     if positions.ndim != 2 or 0 in positions.shape:
         raise InputError(f"{what} need the shape (n, d), got {positions.shape}; for d = 1 use x[:, None]")
-    extent = sums.bounds(positions)
+    extent = clouds.bounds(positions)
     if not np.all(np.isfinite(extent)):
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
         raise InputError(f"{what} must be finite: {len(bad)} rows are not, row {bad[0]} is {positions[bad[0]]}")

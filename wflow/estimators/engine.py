@@ -10,7 +10,7 @@ from wflow.estimators.cells import PairSums, all_pairs, near_pairs
 from wflow.estimators.cloud import Array
 from wflow.estimators.mesh import convolve, kernel_peak
 from wflow.estimators.plan import MAX_CELLS, Mesh, mesh_cells, plan_mesh
-from wflow.kernels import sums
+from wflow.kernels import clouds
 
 # Samples up to which the direct sum is the faster one, by d.
 DIRECT_BELOW = {1: 200, 2: 300, 3: 2000}
@@ -71,7 +71,7 @@ def gaussian_sums(
     within about 1e-3 (3e-3 in 3-D). Raises `InputError` where coordinates cannot resolve the width, and for a box
     beyond three dimensions.
     """
-    extent = sums.bounds(positions)
+    extent = clouds.bounds(positions)
     name = engine(positions, extent, width, box, order, ratio) if name is None else name
     if name == "direct" and box is not None and positions.shape[1] > 3:
         raise InputError("kernel sums in a domain serve d = 1, 2 and 3; leave the domain out")

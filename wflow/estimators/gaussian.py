@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from wflow.errors import InputError
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Estimate, check_positions, check_weights
-from wflow.kernels import sums
+from wflow.kernels import clouds
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class GaussianFit:
         positions, _ = check_positions(positions, box)
         weights = check_weights(weights, len(positions))
         n, d = positions.shape
-        squares, mean, _ = sums.moments(positions, weights)
+        squares, mean, _ = clouds.moments(positions, weights)
         delta = positions - mean
         # Without BLAS, whose bits may depend on its threads.
         covariance = np.einsum("i,ij,ik->jk", weights, delta, delta) / max(1 - squares, np.finfo(float).tiny)

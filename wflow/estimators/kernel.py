@@ -16,7 +16,7 @@ from wflow.estimators.engine import engine
 from wflow.estimators.levels import abramson, levels
 from wflow.estimators.mesh import at_particles, kernel_peak
 from wflow.estimators.plan import ORDERS, mesh_for, plan_mesh
-from wflow.kernels import sums
+from wflow.kernels import clouds
 
 METHODS = ("auto", "mesh", "near", "direct")
 RATIO = 3.0
@@ -86,7 +86,7 @@ class Kernel:
             log_density, score = direct_log_density(positions, positions, weights, width, box)
             return Estimate(np.exp(log_density), score)
         density, gradient = self._sum(positions, extent, weights, width, box)
-        sums.divide_rows(gradient, density)
+        clouds.divide_rows(gradient, density)
         return Estimate(density, gradient)
 
     def _sum(

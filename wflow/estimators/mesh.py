@@ -16,10 +16,11 @@ from wflow.estimators.bandwidth import check_bandwidth
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Array, check_positions, check_weights
 from wflow.estimators.plan import Mesh, plan_mesh
-from wflow.kernels import splines, sums
+from wflow.kernels import clouds, splines
 
 FAR = 9.0  # bandwidths: points farther than this outside the samples get the floor
 POINT_FLOOR = 1e-12
+FEW = 2**15  # particles that one thread serves before a second one has woken up
 WORKERS = 2  # a fixed number: how the transform is cut must not depend on the machine
 
 
@@ -36,7 +37,7 @@ def convolve(mesh: Mesh, positions: Array, masses: Array, points: Array | None =
     values[mesh.core] = _filter(values[mesh.core], mesh)
     _extend(values, mesh)
     points = positions if points is None else points
-    stripes = 1 if len(points) < 2**12 else 16
+    stripes = 1 if len(points) < FEW else 16
     # NumPy's memory comes in huge pages, Numba's does not: a third of the time at 10^6 particles.
     value, gradient = np.empty(len(points)), np.empty(points.shape)
     splines.gather(values.reshape(-1), shape, points, offset, inverse, value, gradient, stripes, taps)
@@ -45,7 +46,7 @@ def convolve(mesh: Mesh, positions: Array, masses: Array, points: Array | None =
 
 def _stripes(n: int, cells: int) -> int:
     """Meshes to spread on at once: more only while adding them up is cheap against spreading."""
-    if n < 2**14 or cells > 8 * n:
+    if n < FEW or cells > 8 * n:
         return 1
     return min(8, max(2, 4 * n // cells))
 
@@ -145,7 +146,7 @@ def at_particles(
     if positive:
         np.maximum(density, POINT_FLOOR * kernel_peak(width), out=density)
     else:
-        sums.raise_to(density, weights, kernel_peak(width))
+        clouds.raise_to(density, weights, kernel_peak(width))
     return density, gradient
 
 

@@ -19,7 +19,7 @@ from wflow.flows.terms import diffusivity, per_mass, per_mass_slope
 from wflow.functionals import Blob
 from wflow.states import Particles
 
-ORDER, RATIO = 4, 2.0  # of the mesh: its kernel need not be a Gaussian to digits, only smooth and symmetric
+ORDER, RATIO = 4, 1.5  # of the mesh: its kernel need not be a Gaussian to digits, only smooth and symmetric
 Sums = Callable[[Array], tuple[Array, Array]]
 HUGE = 1e4  # extents of a cloud: a wider kernel leaves nothing but rounding of its gradient
 

@@ -159,23 +159,32 @@ def _spread_stripe(mesh, shape, positions, mass, offset, inverse, first, last, t
 
 
 @njit(cache=True, parallel=True)
-def spread(shape, positions, mass, offset, inverse, stripes, taps):
-    """Masses (n,) at positions (n, d) onto a flat mesh of `shape`; one mesh per stripe, added in order."""
+def _spread_stripes(shape, positions, mass, offset, inverse, stripes, taps, meshes):
     n = len(positions)
-    cells = 1
-    for side in shape:
-        cells *= side
-    meshes = np.empty((stripes, cells))
     for s in prange(stripes):
         meshes[s] = 0.0
         first, last = n * s // stripes, n * (s + 1) // stripes
         _spread_stripe(meshes[s], shape, positions, mass, offset, inverse, first, last, taps)
     out = meshes[0]
+    for c in prange(out.size):
+        for s in range(1, stripes):
+            out[c] += meshes[s, c]
+
+
+@njit(cache=True)
+def spread(shape, positions, mass, offset, inverse, stripes, taps):
+    """Masses (n,) at positions (n, d) onto a flat mesh of `shape`; one mesh per stripe, added in order. A single
+    stripe starts no threads."""
+    cells = 1
+    for side in shape:
+        cells *= side
+    meshes = np.empty((stripes, cells))
     if stripes > 1:
-        for c in prange(cells):
-            for s in range(1, stripes):
-                out[c] += meshes[s, c]
-    return out
+        _spread_stripes(shape, positions, mass, offset, inverse, stripes, taps, meshes)
+        return meshes[0]
+    meshes[0] = 0.0
+    _spread_stripe(meshes[0], shape, positions, mass, offset, inverse, 0, len(positions), taps)
+    return meshes[0]
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
@@ -260,9 +269,18 @@ def _gather_stripe(mesh, shape, positions, offset, inverse, value, gradient, fir
 
 
 @njit(cache=True, parallel=True)
-def gather(mesh, shape, positions, offset, inverse, value, gradient, stripes, taps):
-    """Value (n,) and gradient (n, d) of the spline whose coefficients are the flat mesh, into given arrays."""
+def _gather_stripes(mesh, shape, positions, offset, inverse, value, gradient, stripes, taps):
     n = len(positions)
     for s in prange(stripes):
         first, last = n * s // stripes, n * (s + 1) // stripes
         _gather_stripe(mesh, shape, positions, offset, inverse, value, gradient, first, last, taps)
+
+
+@njit(cache=True)
+def gather(mesh, shape, positions, offset, inverse, value, gradient, stripes, taps):
+    """Value (n,) and gradient (n, d) of the spline whose coefficients are the flat mesh, into given arrays. A single
+    stripe starts no threads."""
+    if stripes > 1:
+        _gather_stripes(mesh, shape, positions, offset, inverse, value, gradient, stripes, taps)
+    else:
+        _gather_stripe(mesh, shape, positions, offset, inverse, value, gradient, 0, len(positions), taps)

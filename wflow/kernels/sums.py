@@ -1,7 +1,6 @@
-"""Sums over all pairs of points and samples, in log space, and moments of clouds.
+"""Sums over all pairs of points and samples, in log space.
 
-Each point is summed by one thread and clouds are cut into a fixed number of stripes, so the bits do not
-depend on the number of threads.
+Each point is summed by one thread, so the bits do not depend on the number of threads.
 """
 
 import math
@@ -10,7 +9,6 @@ import numpy as np
 from numba import njit, prange
 
 BLOCK = 512
-STRIPES = 16
 LOWEST = -708.0  # exp of it is still a normal number
 ROUND = 6755399441055744.0  # 1.5 * 2^52
 LOG2_E = 1.4426950408889634
@@ -203,96 +201,3 @@ def log_sums_boxed(points, samples, log_weights, period, mirrored, reach):
     for i in prange(m):
         logs[i] = _log_sum_boxed(points[i], samples, log_weights, period, mirrored, reach, shifts[i])
     return logs, shifts
-
-
-@njit(cache=True)
-def _bounds_of(flat, low, high, wrong):
-    """Smallest and largest numbers of every class of places modulo the length of `low`, and zeros, or NaN where one
-    is not finite: loops over neighbours, whatever the dimension."""
-    lanes = len(low)
-    for first in range(0, len(flat), lanes):
-        row = flat[first : first + lanes]
-        for j in range(len(row)):
-            v = row[j]
-            low[j] = v if v < low[j] else low[j]
-            high[j] = v if v > high[j] else high[j]
-            wrong[j] += v * 0.0
-
-
-@njit(cache=True, parallel=True)
-def bounds(positions):
-    """Smallest and largest coordinate of each axis of (n, d), as (2, d); NaN where a number is not finite."""
-    n, d = positions.shape
-    lanes = 64 * d
-    low = np.full((STRIPES, lanes), np.inf)
-    high = np.full((STRIPES, lanes), -np.inf)
-    wrong = np.zeros((STRIPES, lanes))
-    for s in prange(STRIPES):
-        rows = positions[n * s // STRIPES : n * (s + 1) // STRIPES]
-        _bounds_of(rows.reshape(-1), low[s], high[s], wrong[s])
-    out = np.empty((2, d))
-    for k in range(d):
-        bad = wrong[:, k::d].sum()
-        out[0, k] = low[:, k::d].min() + bad
-        out[1, k] = high[:, k::d].max() + bad
-    return out
-
-
-@njit(cache=True, fastmath=_REASSOCIATE)
-def _deviation(positions, weights, axis, center, power):
-    """Sum of w (x - center)^power, power 1 or 2."""
-    total = 0.0
-    if power == 1:
-        for i in range(len(weights)):
-            total += weights[i] * (positions[i, axis] - center)
-    else:
-        for i in range(len(weights)):
-            delta = positions[i, axis] - center
-            total += weights[i] * delta * delta
-    return total
-
-
-@njit(cache=True, fastmath=_REASSOCIATE)
-def _squares(weights):
-    total = 0.0
-    for i in range(len(weights)):
-        total += weights[i] * weights[i]
-    return total
-
-
-@njit(cache=True, parallel=True)
-def moments(positions, weights):
-    """Sum of w^2, mean (d,) and mean square deviation (d,) for weights of sum 1, in two passes."""
-    n, d = positions.shape
-    squares = np.zeros(STRIPES)
-    first = np.zeros((STRIPES, d))
-    second = np.zeros((STRIPES, d))
-    center = positions[0].copy()
-    for s in prange(STRIPES):
-        a, b = n * s // STRIPES, n * (s + 1) // STRIPES
-        squares[s] = _squares(weights[a:b])
-        for k in range(d):
-            first[s, k] = _deviation(positions[a:b], weights[a:b], k, center[k], 1)
-    mean = center + first.sum(axis=0)
-    for s in prange(STRIPES):
-        a, b = n * s // STRIPES, n * (s + 1) // STRIPES
-        for k in range(d):
-            second[s, k] = _deviation(positions[a:b], weights[a:b], k, mean[k], 2)
-    return squares.sum(), mean, second.sum(axis=0)
-
-
-@njit(cache=True, parallel=True)
-def raise_to(values, weights, scale):
-    """values (n,) = max(values, scale * weights), in place: fresh memory costs more than the work, at
-    10^6."""
-    for i in prange(len(values)):
-        values[i] = max(values[i], scale * weights[i])
-
-
-@njit(cache=True, parallel=True)
-def divide_rows(rows, divisor):
-    """rows (n, d) /= divisor (n,), in place."""
-    for i in prange(rows.shape[0]):
-        inverse = 1.0 / divisor[i]
-        for k in range(rows.shape[1]):
-            rows[i, k] *= inverse
