@@ -21,11 +21,11 @@ class Spectral:
 
     ∇log q ≈ Σⱼ βⱼ ψⱼ with βⱼ = -E[∇ψⱼ] and ψⱼ by Nyström's method, as many as hold the share `keep` of the trace.
     `bandwidth` as for `Stein`. Source: Shi, Sun & Zhu, ICML 2018, eqs. (12)-(16). Mean relative squared error on N(0,
-    I), n = 256: 0.06 in 1-D, 0.08 in 2-D. Cost O(n³), up to 5000 samples; a box is not felt. Bits may depend on the
+    I), n = 256: 0.11 in 1-D, 0.09 in 2-D. Cost O(n³), up to 5000 samples; a box is not felt. Bits may depend on the
     threads of BLAS. Raises `InputError` as `Kernel`.
 
     >>> Spectral()([[-1.0], [0.0], [1.0]]).score.round(4)[2].tolist()
-    [-1.198]
+    [-1.0145]
     """
 
     bandwidth: str | float | tuple[float, ...] = "median"
