@@ -12,10 +12,12 @@ from scipy.optimize import minimize
 import wflow as wf
 
 START = (3.0, 3.0)
-OBJECTIVE = wf.Potential("x**2 + y**4")
 LOSS = wf.Potential("x**2 + y**2")
 MAP = (wf.Potential("x"), wf.Potential("y**2"))
+OBJECTIVE = wf.Potential("x**2 + y**2", inner=["x", "y**2"])
 COLORS = ("#1F77B4", "#FF7F0E", "#D62728")
+ARC = np.linspace(0.0, 2.0 * np.pi, 200)
+OTHERS = ("natural gradient", "momentum", "Nesterov", "Adam", "AdaGrad", "RMSProp")
 
 
 def scipy_inverse(y: np.ndarray, near: np.ndarray) -> np.ndarray:
@@ -24,8 +26,8 @@ def scipy_inverse(y: np.ndarray, near: np.ndarray) -> np.ndarray:
 
 
 def images(x: np.ndarray) -> np.ndarray:
-    """y at positions (n, 2): (n, 2)."""
-    return np.stack([x[:, 0], x[:, 1] ** 2], axis=1)
+    """y at positions (n, 2): (n, 2), by the map that the objective keeps."""
+    return OBJECTIVE.image(x)
 
 
 def pulled_back(x: np.ndarray) -> np.ndarray:
@@ -162,13 +164,14 @@ def print_table(name: str, numbers: dict[str, Any]) -> None:
 
 def draw(results: dict[str, wf.Result], out: Path) -> None:
     """Five pictures of dots: one, two and three methods in x; the third and all three in y; then the ways over the
-    objective."""
+    objective in x, and those of the others in y."""
     x = {name: positions(results[name]) for name in MAIN}
     y = {name: images(points) for name, points in x.items()}
     for count, file in ((1, "gradient_descent.png"), (2, "both.png"), (3, "three.png")):
         scatter({name: x[name] for name in MAIN[:count]}, out / file, "x", 3.2)
     scatter({MAIN[2]: y[MAIN[2]]}, out / "y_inverse_simulator.png", "y", 9.6)
     scatter(y, out / "y_three.png", "y", 9.6)
+    lines({name: images(positions(results[name])) for name in OTHERS}, out / "y_others.png")
     first, others = (
         (*MAIN, "natural gradient", "signs"),
         ("momentum", "Nesterov", "Adam", "AdaGrad", "RMSProp", "unit steps"),
@@ -176,6 +179,20 @@ def draw(results: dict[str, wf.Result], out: Path) -> None:
     for names, low, file in ((first, -0.5, "paths.png"), (others, -3.5, "paths_others.png")):
         bounds = ((-0.5, 3.5), (low, 3.5))
         wf.plot.trajectories([results[name] for name in names], OBJECTIVE, names, out / file, bounds)
+
+
+def lines(ways: dict[str, np.ndarray], path: Path) -> None:
+    """Ways in y over the circles of L."""
+    figure = Figure(figsize=(6, 6), dpi=100, layout="constrained")
+    ax = figure.subplots()
+    for radius in range(1, 12):
+        ax.plot(*radius * np.array([np.cos(ARC), np.sin(ARC)]), color="#CCCCCC", linewidth=0.8)
+    for (name, points), marker in zip(ways.items(), "osD^vPX", strict=False):
+        ax.plot(*points.T, marker=marker, markersize=4, linewidth=1.4, label=name)
+    ax.plot(0.0, 0.0, "k*", markersize=12, label="minimum")
+    ax.set(xlim=(-0.6, 3.3), ylim=(-0.4, 9.6), xlabel="$y_0$", ylabel="$y_1$")
+    ax.legend(loc="upper left", frameon=False)
+    figure.savefig(path)
 
 
 def scatter(ways: dict[str, np.ndarray], path: Path, letter: str, top: float) -> None:

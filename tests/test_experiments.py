@@ -199,6 +199,52 @@ def test_aggregation(load: Any, tmp_path: Path) -> None:
     assert (tmp_path / "energy.png").exists()
 
 
+@pytest.mark.checklist("G4", "D2", "D3", "D9", "D13")
+def test_landscape(load: Any, tmp_path: Path) -> None:
+    report = load("landscape").main(cells=24, out=tmp_path)
+    assert report["kinds"] == [("minimum", False), ("maximum", False), ("saddle", True)]
+    assert report["points"] == {"minimum": 4, "saddle": 4, "maximum": 1}
+    np.testing.assert_allclose(report["descent"], 2 * np.outer([-1, 1], 0.7 ** np.arange(13)), rtol=1e-12)
+    np.testing.assert_allclose(report["shares"], 0.25, atol=0.03)
+    assert 0.02 < report["changed"] < 0.3
+    assert report["line"]["minima"] == 4
+    assert 0.1 < report["line"]["found"] < 0.5
+    assert {path.stem for path in tmp_path.iterdir()} == {
+        "kinds",
+        "descent",
+        "line",
+        "basins_flow",
+        "basins_long_steps",
+    }
+
+
+@pytest.mark.checklist("G5", "G7", "P21")
+def test_metrics(load: Any, tmp_path: Path) -> None:
+    """Eight curves to one minimum; straight in y only where y is the chart; natural and chart one flow at order one."""
+    experiment, gaps = load("metrics"), []
+    for steps in (300, 600):
+        report = experiment.main(dt=9.0 / steps, steps=steps, out=tmp_path)
+        gaps.append(report.pop("natural_against_chart"))
+    assert abs(np.log2(gaps[0] / gaps[1]) - 1) < 0.1
+    assert len(report) == 8
+    assert max(row["energy"] for row in report.values()) < 0.1  # of 19 at the start
+    assert report["chart"]["bend_in_y"] < 1e-13
+    assert report["natural"]["bend_in_y"] < 0.01
+    assert min(report[name]["bend_in_y"] for name in ("Euclidean", "preconditioned", "l1", "mirror, cosh")) > 0.2
+    assert (tmp_path / "metrics.png").exists()
+
+
+@pytest.mark.checklist("G10b", "G21")
+def test_natural_gradient(load: Any, tmp_path: Path) -> None:
+    report = load("natural_gradient").main(cells=160, t_end=1.0, out=tmp_path)
+    for name, row in report.items():
+        assert row["error"] < 0.01, name
+    both = np.array(report["both"]["kl"])
+    assert np.all(both < report["Wasserstein"]["kl"])
+    assert np.all(both < report["Fisher–Rao"]["kl"])
+    assert (tmp_path / "curves.png").exists()
+
+
 def test_fitted_rate_finds_the_late_slope(load: Any) -> None:
     times = np.linspace(0.0, 4.0, 41)
     values = np.exp(-3.0 * times) + 10.0 * np.exp(-40.0 * times)

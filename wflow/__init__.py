@@ -26,7 +26,7 @@ _HOMES = {
     "spectra": ("committor", "equilibrium", "first_passage_time", "spectrum"),
     "results": ("Result", "load"),
     "loop": ("iterate", "run"),
-    "landscape": ("critical_points", "hill_climb", "minimize"),
+    "landscape": ("basins", "critical_points", "hill_climb", "minimize"),
 }
 _MODULES = ("derivatives", "estimators", "exact", "metrics", "plot", "steppers")
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         ValueFunctional,
     )
     from .grid import Grid
-    from .landscape import critical_points, hill_climb, minimize
+    from .landscape import basins, critical_points, hill_climb, minimize
     from .loop import iterate, run
     from .orders import convergence
     from .results import Result, load

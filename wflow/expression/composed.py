@@ -25,8 +25,9 @@ class Composed:
 
     @property
     def text(self) -> str:
-        """The outer field's text, of y."""
-        return f"{self.outer.text} of y"
+        """The outer field's text and the map's."""
+        parts = [part.text for part in self.inner] if isinstance(self.inner, tuple) else ["map"]
+        return f"{self.outer.text} of ({', '.join(parts)})"
 
     @property
     def timed(self) -> bool:

@@ -8,7 +8,7 @@ from wflow.plot.curves import comparison, energy
 from wflow.plot.movies import movie
 from wflow.plot.overview import result
 from wflow.plot.panels import frames, ridge, state
-from wflow.plot.paths import trajectories
+from wflow.plot.paths import basins, trajectories
 from wflow.plot.style import save
 
-__all__ = ["comparison", "energy", "frames", "movie", "result", "ridge", "save", "state", "trajectories"]
+__all__ = ["basins", "comparison", "energy", "frames", "movie", "result", "ridge", "save", "state", "trajectories"]

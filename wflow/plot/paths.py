@@ -5,14 +5,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from wflow.arrays import Array, floats
 from wflow.errors import InputError
 from wflow.expression import as_field
 from wflow.functionals import Potential
+from wflow.landscape import Basins
 from wflow.plot import drawing as draw
-from wflow.plot.style import COLORS, GREY, INK, MARKERS, as_results, finished, labels, new_figure, set_title, styled
+from wflow.plot.style import (
+    COLORS,
+    DASHES,
+    GREY,
+    INK,
+    MARKERS,
+    as_results,
+    finished,
+    labels,
+    new_figure,
+    set_title,
+    styled,
+)
 from wflow.results import Result
 from wflow.states import Gaussian, Point
 
@@ -45,7 +59,8 @@ def trajectories(
         color = COLORS[k % len(COLORS)]
         marker = MARKERS[k % len(MARKERS)] if len(line) <= 60 else None
         ax.plot(line[:, 0], line[:, 1], color="white", linewidth=4.0, alpha=0.9)
-        ax.plot(line[:, 0], line[:, 1], color=color, marker=marker, markersize=4.5, linewidth=1.8, label=name)
+        style: dict[str, Any] = {"marker": marker, "linestyle": DASHES[k // len(COLORS) % len(DASHES)]}
+        ax.plot(line[:, 0], line[:, 1], color=color, markersize=4.5, linewidth=1.8, label=name, **style)
         ax.plot(*line[-1], marker="*", markersize=17, color=color, markeredgecolor="white", zorder=4)
     for start in np.unique([line[0] for line in ways], axis=0):
         ax.plot(*start, marker="o", markersize=9, markerfacecolor="white", markeredgecolor=INK, zorder=5)
@@ -53,6 +68,29 @@ def trajectories(
     draw.name_axes(ax, 2)
     if len(given) > 1 or names is not None:
         figure.legend(loc="outside lower center", ncols=min(3, len(given)))
+    return finished(figure, path)
+
+
+@styled
+def basins(found: Basins, field: Any = None, path: str | Path | None = None) -> Figure:
+    """Basins of attraction in the plane, a colour each, white where nothing was reached; stars are the minima.
+
+    `found` comes from `wf.basins`; contours of `field`, as in `trajectories`, lie over it.
+    """
+    x, y = found.axes
+    limits = tuple(np.array([1.5 * a[k] - 0.5 * a[j] for a in (x, y)]) for k, j in ((0, 1), (-1, -2)))
+    figure = new_figure(7.0, draw.panel_height((limits[0], limits[1]), 6.2) + 0.8)
+    ax = figure.subplots()
+    colors = [to_rgb(COLORS[k % len(COLORS)]) for k in range(len(found.minima))]
+    shades = np.array([[1.0, 1.0, 1.0], *(0.55 + 0.45 * np.array(color) for color in colors)])
+    box = (limits[0][0], limits[1][0], limits[0][1], limits[1][1])
+    ax.imshow(shades[found.labels.T + 1], origin="lower", extent=box, interpolation="nearest", aspect="auto")
+    if field is not None:
+        set_title(figure, _contours(ax, field, (limits[0], limits[1]), shaded=False))
+    for color, minimum in zip(colors, found.minima, strict=True):
+        ax.plot(*minimum.x, marker="*", markersize=20, color=color, markeredgecolor="white", markeredgewidth=1.5)
+    ax.set(xlim=box[:2], ylim=box[2:], aspect=draw.aspect((limits[0], limits[1])))
+    draw.name_axes(ax, 2)
     return finished(figure, path)
 
 
@@ -78,7 +116,7 @@ def _limits(ways: Sequence[Array], bounds: Any) -> draw.Range:
     return box[:, 0], box[:, 1]
 
 
-def _contours(ax: Any, field: Any, limits: draw.Range) -> str:
+def _contours(ax: Any, field: Any, limits: draw.Range, shaded: bool = True) -> str:
     objective = field.field if isinstance(field, Potential) else as_field(field)
     objective.check_dim(2)
     x, y = (np.linspace(limits[0][k], limits[1][k], SIDE) for k in (0, 1))
@@ -86,7 +124,9 @@ def _contours(ax: Any, field: Any, limits: draw.Range) -> str:
     with np.errstate(all="ignore"):
         values = objective.value(points).reshape(SIDE, SIDE)
     levels = np.unique(np.quantile(values[np.isfinite(values)], np.linspace(0.005, 0.97, SHADES)))
-    if levels.size > 1:
+    if levels.size > 1 and not shaded:
+        ax.contour(x, y, values.T, levels=levels, colors=INK, linewidths=0.6, alpha=0.6)
+    elif levels.size > 1:
         ranks = np.searchsorted(levels, values).astype(float)
         # Shade by rank: the lowest sixth of the area is the lightest.
         ax.contourf(
