@@ -228,3 +228,57 @@ def test_mass_below_e_to_the_minus_690_of_the_largest_weight():
     gibbs = np.exp(-((x**2 - 1.0) ** 2) / 1e-3)
     exactly = wf.Density(grid, gibbs).values
     assert np.abs(result.final.values - exactly).sum() * grid.volume < 1e-2
+
+
+def test_a_steep_slope_across_a_periodic_seam():
+    """The flow does not know where the box begins: a run of rolled data is the rolled run."""
+    grid, steep = wf.Grid(0.0, 1.0, 32, "periodic"), 8
+
+    def run(shift):
+        F = 0.004 * wf.Entropy() + wf.Potential(f"cos(2*pi*(x - {shift / 32})) / 2")
+        q = np.zeros(32)
+        q[(steep + shift) % 32] = 1.0
+        return wf.run(F, wf.Density(grid, q), t_end=0.02, save="ends").final.values
+
+    assert_allclose(np.roll(run(24), -24), run(0), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("cells", [32, 128, 512])
+def test_a_jump_of_the_potential_is_no_wall(cells):
+    """Over a square barrier 10 high, |x| < ¼, on [-1, 1]: the gap is 2.42e-4 where the grid is fine."""
+    F = wf.Entropy() + wf.Potential(lambda x: 10.0 * (np.abs(x[:, 0]) < 0.25), grad=np.zeros_like)
+    gap = wf.spectrum(F, wf.Grid(-1.0, 1.0, cells), 2).rates[1]
+    assert_allclose(gap, 2.42e-4, rtol=0.15)
+
+
+@pytest.mark.parametrize("inverse", [600, 700, 1000, 1200])
+def test_committor_over_a_barrier_deeper_than_float64(inverse):
+    """½ in the middle by symmetry, and growing: the cell of the barrier top must not become a wall."""
+    grid = wf.Grid(-1.2, 1.2, 101)
+    F, x = wf.Entropy() / inverse + wf.Potential("(x**2 - 1)**2"), grid.centers[0]
+    values = wf.committor(F, grid, x < -0.9, x > 0.9)
+    assert_allclose(values[50], 0.5, atol=1e-6)
+    assert np.all(np.diff(values) >= -1e-12)
+    assert 0.0 < values[48] < values[52] < 1.0
+
+
+def test_linear_iterations_out_of_a_vacuum_in_two_dimensions():
+    """Empty cells have a diagonal of 1e200, where digits of w end: the solver must not wait for them."""
+    grid = wf.Grid([-2.0, -2.0], [2.0, 2.0], (32, 32))
+    q = wf.Density(grid, lambda x: ((x**2).sum(1) < 1.0) * (1.0 + x[:, 0]))
+    result = wf.run(wf.PowerEntropy(3), q, t_end=0.02, save="ends", stepper=TRBDF2())
+    assert result.status is Status.COMPLETE
+    assert result.steps["linear"].max() <= 40
+
+
+def test_a_run_over_a_long_time_goes_on_as_it_began(tmp_path):
+    """What a step may err at most is part of where a run stands."""
+    F = wf.Entropy() + wf.Potential("x**2/2")
+    q = wf.Density(wf.Grid(-4.0, 4.0, 60), wf.Gaussian([1.0], 0.1))
+    arguments = {"t_end": 1e4, "save": [1.0, 1e4], "tol": 1e-2}
+    whole = wf.run(F, q, **arguments)
+    with pytest.warns(wf.RunWarning, match="max_steps"):
+        wf.run(F, q, out=tmp_path / "run.h5", max_steps=4, **arguments)
+    resumed = wf.run(F, q, out=tmp_path / "run.h5", resume=True, **arguments)
+    assert np.array_equal(resumed.steps["time"], whole.steps["time"])
+    assert np.array_equal(resumed.final.values, whole.final.values)

@@ -159,7 +159,7 @@ def _row(
     if name == "wflow":
         values = answer.final.values
         # Evaluations of the rate by RKL2, terms of the polynomial by Exponential.
-        count = answer.steps["rates" if "rates" in answer.steps else "linear"].sum()
+        count = answer.steps["rates" if "rates" in answer.steps else "terms"].sum()
         stages = f"{1e9 * seconds / (count * cells**dim):.2f}"
     error = float(np.abs(values - truth).sum()) * (4.0 / cells) ** dim
     return {

@@ -1,7 +1,7 @@
 """How often an adaptive step on a grid is redone: rejected by its error estimate, or taken by implicit Euler.
 
-Every problem of the grid solver's tests and benchmarks, with the default stepper and with both adaptive ones of second
-order, at the default tolerance: accepted steps, rejected ones and fallbacks in per cent of all that were tried, and the
+Problems of the grid solver's tests and benchmarks, with the default stepper, with TR-BDF2 and, where it is cheap, with
+RKL2, at the default tolerance: accepted steps, rejected ones and fallbacks in per cent of all that were tried, and the
 largest rise of the energy. Vacuum and spike are the two nearly singular starts: a half-empty box, and all mass in 1 %
 of it.
 """

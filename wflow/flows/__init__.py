@@ -142,8 +142,7 @@ def _check_support(form: Reference, state: Density) -> None:
         raise InputError(
             f"the density has mass {stuck:.3g} where the target is zero; start it inside the target's support"
         )
-    # A linear flow has `fields`: it knows p up to a factor.
-    lowest = LOWEST if form.fields is None else LOWEST - LIFT
+    lowest = LOWEST - LIFT if form.linear else LOWEST
     lost = float(state.values[depth < lowest].sum()) * state.grid.volume
     if lost > 1e-12 * state.mass:
         raise InputError(

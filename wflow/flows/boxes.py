@@ -14,8 +14,8 @@ def padded(grid: Grid, array: Array) -> Array:
 
 
 def wraps(grid: Grid) -> tuple[bool, bool, bool]:
-    """Which of the three kernel axes are periodic."""
-    first, second, third = (False,) * (3 - grid.dim) + grid.periodic
+    """Which of the three kernel axes are periodic; those that the grid does not have count as such, and are skipped."""
+    first, second, third = (True,) * (3 - grid.dim) + grid.periodic
     return first, second, third
 
 

@@ -39,11 +39,11 @@ class Propagated:
 
 def swept(weights: Weights, given: Array, before: Array, prev: Array, rows: Array) -> Array:
     """All stages with `rows` (μ, ν, γ, μ̃) from `prev` on, `SWEEP` of them in each sweep over memory."""
-    flat = prev.shape[0] == 1  # a 2-D grid: its rows are the slabs
+    flat = prev.shape[0] == 1 and weights.wraps[0]  # a 2-D grid: its rows are the slabs
     nx, ny, nz = (prev.shape[1], 1, prev.shape[2]) if flat else prev.shape
     kx, ky, kz = (weights.faces[1], weights.faces[0], weights.faces[2]) if flat else weights.faces
     faces = kx.reshape(nx + 1, ny, nz), ky.reshape(nx, ny + 1, nz), kz.reshape(nx, ny, nz + 1)
-    wrap = (weights.wraps[1], False, weights.wraps[2]) if flat else weights.wraps
+    wrap = (weights.wraps[1], True, weights.wraps[2]) if flat else weights.wraps
     fixed, inverse = given.reshape(nx, ny, nz), weights.inverse.reshape(nx, ny, nz)
     framed = [np.zeros((nx + 1, ny + 1, nz + 2)) for _ in range(4)]
     for frame, cells in zip(framed[:2], (before, prev), strict=True):
@@ -51,11 +51,11 @@ def swept(weights: Weights, given: Array, before: Array, prev: Array, rows: Arra
         if wrap[2]:
             frame[:, :, 0], frame[:, :, -1] = frame[:, :, -2], frame[:, :, 1]
     parallel = given.size >= PARALLEL_SWEEP
-    sweep = wavefront.sweep_parallel if parallel else wavefront.sweep_serial
+    sweep, stripes = (wavefront.sweep_parallel, wavefront.threads()) if parallel else (wavefront.sweep_serial, 1)
     start, ends = framed[:2], framed[2:]
     for first in range(0, len(rows), SWEEP):
         some = rows[first : first + SWEEP]
-        sweep(start[1], start[0], fixed, inverse, *faces, wrap, some, 2 if parallel else 1, *ends)
+        sweep(start[1], start[0], fixed, inverse, *faces, wrap, some, stripes, *ends)
         start, ends = ends, start
     return np.ascontiguousarray(start[1][:nx, :ny, 1:-1]).reshape(given.shape)
 

@@ -20,7 +20,7 @@ def _row_rate(w, kx, ky, kz, wrap, i, j, out):
     up = 1.0 if j < ny - 1 or wrap[1] else 0.0
     for k in range(nz):
         out[k] = low[k] * (down * below[k] - here[k]) + high[k] * (up * above[k] - here[k])
-    if nx > 1:
+    if nx > 1 or not wrap[0]:
         low, high = kx[i, j], kx[i + 1, j]
         below = w[i - 1 if i > 0 else nx - 1, j]
         above = w[i + 1 if i < nx - 1 else 0, j]

@@ -44,7 +44,7 @@ def _pull_row(kx, ky, b, wrap, w, i, j, row):
     row[:] = b[i, j]
     below, above, has_below, has_above = _ends(j, w.shape[1], wrap[1])
     _pull(ky[i, j], ky[i, j + 1], w[i, below], w[i, above], has_below, has_above, row)
-    if w.shape[0] > 1:
+    if w.shape[0] > 1 or not wrap[0]:
         below, above, has_below, has_above = _ends(i, w.shape[0], wrap[0])
         _pull(kx[i, j], kx[i + 1, j], w[below, j], w[above, j], has_below, has_above, row)
 
@@ -63,18 +63,16 @@ def _flow_row(kx, ky, kz, wrap, w, i, j, row):
     below, above, has_below, has_above = _ends(j, w.shape[1], wrap[1])
     if w.shape[1] > 1 or not wrap[1]:
         _flow(ky[i, j], ky[i, j + 1], w[i, below], w[i, above], has_below, has_above, here, row)
-    if w.shape[0] > 1:
+    if w.shape[0] > 1 or not wrap[0]:
         below, above, has_below, has_above = _ends(i, w.shape[0], wrap[0])
         _flow(kx[i, j], kx[i + 1, j], w[below, j], w[above, j], has_below, has_above, here, row)
 
 
 @njit(cache=True)
 def diagonal(diag, kx, ky, kz, wrap, out):
-    """Full diagonal of M: diag plus all faces of the cell; as everywhere here, faces across a first axis of
-    one cell are left out.
-    """
+    """Full diagonal of M: diag plus all faces of the cell."""
     nx, ny, nz = diag.shape
-    fx = 0.0 if nx == 1 else 1.0
+    fx = 0.0 if wrap[0] and nx == 1 else 1.0
     fy = 0.0 if wrap[1] and ny == 1 else 1.0
     fz = 0.0 if wrap[2] and nz == 1 else 1.0
     for i in range(nx):
@@ -115,7 +113,7 @@ def line_factors(diag, kx, ky, kz, wrap, inverse, share):
     fall fast.
     """
     nx, ny, nz = diag.shape
-    fx = 0.0 if nx == 1 else 1.0
+    fx = 0.0 if wrap[0] and nx == 1 else 1.0
     fy = 0.0 if wrap[1] and ny == 1 else 1.0
     fz = 0.0 if wrap[2] and nz == 1 else 1.0
     for i in range(nx):
@@ -248,7 +246,7 @@ def grounds(diag, kx, ky, kz, wrap, out):
     if not wrap[2]:
         out[:, :, 0] += kz[:, :, 0]
         out[:, :, nz - 1] += kz[:, :, nz]
-    if nx > 1 and not wrap[0]:
+    if not wrap[0]:
         out[0] += kx[0]
         out[nx - 1] += kx[nx]
 

@@ -3,15 +3,15 @@
 A stage is  Y⁺ = μ Y + ν Y⁻ + γ G + μ̃ Σ_f k_f (Y_neighbour - Y)/p,  with G given and rows (μ, ν, γ, μ̃). Stage s + 1
 follows stage s one slab behind, so that a slab is read from memory once for all stages of a sweep; what stands
 between is kept in a ring of four slabs a stage. A slab is a plane of a 3-D grid and a row of a 2-D one, which comes
-as (nx, 1, ny). Stripes of slabs are independent: each repeats the few slabs of its neighbours that it needs, so that
-the number of threads changes no bit; so does a periodic first axis at its seam.
+as (nx, 1, ny) with its axis of one cell periodic. Stripes of slabs are independent: each repeats the few slabs of its
+neighbours that it needs, so that the number of threads changes no bit; so does a periodic first axis at its seam.
 
 Y is kept in a frame of zeros, (nx + 1, ny + 1, nz + 2) with the cells at [:nx, :ny, 1:-1]: outside a wall Y is 0, which
 only counts where the face in the wall is open. The first and the last of a line are its neighbours if it is periodic.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 
 RING = 4
 
@@ -55,7 +55,7 @@ def _plane(src, h, low, high, old, o, given, inverse, kx, ky, kz, wrap, i, weigh
 @njit(cache=True)
 def _stripe(prev, before, given, inverse, kx, ky, kz, wrap, weights, first, last, out_before, out_prev):
     """All stages on the slabs first to last - 1, with as many more on either side as they need."""
-    n, stages, flat = given.shape[0], weights.shape[0], given.shape[1] == 1
+    n, stages, flat = given.shape[0], weights.shape[0], given.shape[1] == 1 and wrap[1]
     empty = stages * RING
     ring = np.zeros((empty + 1, prev.shape[1], prev.shape[2]))
     lowest, highest = (-stages, n + stages) if wrap[0] else (0, n)
@@ -105,3 +105,8 @@ def sweep_parallel(prev, before, given, inverse, kx, ky, kz, wrap, weights, stri
     for t in prange(stripes):
         first, last = t * n // stripes, (t + 1) * n // stripes
         _stripe(prev, before, given, inverse, kx, ky, kz, wrap, weights, first, last, out_before, out_prev)
+
+
+def threads() -> int:
+    """How many stripes keep all threads busy."""
+    return int(get_num_threads())

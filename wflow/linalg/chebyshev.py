@@ -32,11 +32,13 @@ def exponential_coefficients(z: float, tol: float) -> tuple[Array, float]:
     >>> coefficients, rest = exponential_coefficients(2.0, 1e-10)
     >>> len(coefficients), abs(coefficients.sum() - 1.0) < 1e-10, rest < 1e-10
     (17, True, True)
+    >>> len(exponential_coefficients(1e-13, 1e-10)[0])
+    3
     """
-    every = 2.0 * ive(np.arange(terms_needed(z, tol) + 3), z)
+    every = 2.0 * ive(np.arange(int(1.2 * terms_needed(z, tol)) + 10), z)
     every[0] *= 0.5
     tails = np.cumsum(every[::-1])[::-1]  # tails[k] = cₖ + …
-    count = int(np.argmax(tails < tol)) if tails[-1] < tol else len(every)
+    count = max(3, int(np.argmax(tails < tol)) if tails[-1] < tol else len(every))
     count += 1 - count % 2
     kept = every[:count]
     return kept, float(every[count:].sum())

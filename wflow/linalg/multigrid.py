@@ -43,22 +43,16 @@ class Operator:
         return self.kx, self.ky, self.kz
 
     @cached_property
-    def held(self) -> Array:
-        """`diag`, with the walls across a first axis of one cell: the kernels skip that axis."""
-        walls = self.diag.shape[0] == 1 and not self.periodic[0] and bool(self.kx.any())
-        return self.diag + self.kx[:1] + self.kx[1:] if walls else self.diag
-
-    @cached_property
     def inverse(self) -> Array:
         """Reciprocal of the full diagonal of M, 0 in cells that hold nothing."""
         out = np.empty(self.diag.shape)
-        stencil.diagonal(self.held, *self.faces, self.periodic, out)
+        stencil.diagonal(self.diag, *self.faces, self.periodic, out)
         stencil.reciprocal(out, out)
         return out
 
     def apply(self, w: Array, out: Array) -> float:
         """Write M w to `out`; return w . M w."""
-        return stencil.apply(self.held, *self.faces, self.periodic, w, out)
+        return stencil.apply(self.diag, *self.faces, self.periodic, w, out)
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ def build(operator: Operator) -> Hierarchy:
     while True:
         parents = _parents(operator) if operator.diag.size > COARSEST else ()
         pivots, shares, rhs, solution = (np.empty(operator.diag.shape) for _ in range(4))
-        stencil.line_factors(operator.held, *operator.faces, operator.periodic, pivots, shares)
+        stencil.line_factors(operator.diag, *operator.faces, operator.periodic, pivots, shares)
         levels.append(Level(operator, parents, pivots, shares, rhs, solution))
         if not parents:
             break
@@ -98,7 +92,7 @@ def build(operator: Operator) -> Hierarchy:
     n = operator.diag.size
     off, last, ground = np.zeros((n, n)), np.empty(n), np.empty(operator.diag.shape)
     stencil.dense(*operator.faces, operator.periodic, operator.diag.shape, off)
-    stencil.grounds(operator.held, *operator.faces, operator.periodic, ground)
+    stencil.grounds(operator.diag, *operator.faces, operator.periodic, ground)
     stencil.factor(off, ground.ravel(), last)
     return Hierarchy(tuple(levels), off, last)
 
@@ -113,7 +107,7 @@ def cycle(hierarchy: Hierarchy, rhs: Array, out: Array) -> None:
         w.fill(0.0)
         smooth(level, b, w, down=False)
         op = level.operator
-        stencil.restrict_residual(op.held, *op.faces, op.periodic, b, w, level.parents, levels[depth + 1].rhs)
+        stencil.restrict_residual(op.diag, *op.faces, op.periodic, b, w, level.parents, levels[depth + 1].rhs)
     last = levels[-1]
     b, w = (last.rhs, last.solution) if len(levels) > 1 else (rhs, out)
     stencil.solve_factored(hierarchy.multipliers, hierarchy.pivots, b.ravel(), w.ravel())

@@ -88,7 +88,7 @@ def factorise(operator: Operator) -> Factors:
     a, b = order[first], order[second]
     band, pivot, ground = np.zeros((n, span)), np.empty(n), np.empty(operator.diag.shape)
     network.fill_band(np.minimum(a, b), np.maximum(a, b), value, band)
-    stencil.grounds(operator.held, *operator.faces, operator.periodic, ground)
+    stencil.grounds(operator.diag, *operator.faces, operator.periodic, ground)
     flat = np.empty(n)
     flat[order] = ground.ravel()
     network.eliminate(band, flat, pivot)

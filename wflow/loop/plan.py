@@ -202,7 +202,8 @@ def pick_stepper(
 def _pick_diffusive(
     flow: DensityFlow, state: Any, end: float, dt: float | None, tol: float, frames: int | None
 ) -> tuple[Stepper, str]:
-    """The cheapest of three for diffusion on a grid; the implicit one in 1-D, where elimination is cheap."""
+    """The cheapest of three for diffusion on a grid; in 1-D the implicit one, whose steps cost little there and
+    keep the sign of q in the last cell."""
     implicit = TRBDF2(), "a density with diffusion is stiff: implicit, second order, positive, adaptive"
     if state.dim == 1 or dt is not None or not flow.facts.fused:
         return implicit  # which needs no smaller step where a fixed one would leave the density negative

@@ -1,6 +1,6 @@
 """Where a run stands between two steps: all that the next one depends on, and its form as plain arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,7 @@ def from_arrays(plan: Plan, arrays: dict[str, Array]) -> Standing:
         raise InputError(f"the checkpoint holds {coordinates.shape} coordinates, the state {wanted}: it is another run")
     time, dt, done, last, reserve, singular = (float(x) for x in numbers)
     opened = open_controller(plan.flow, plan.state, plan.tol, plan.t_end)
-    controller = Controller(opened.tol, opened.per_time, opened.rounding, last, reserve, bool(singular))
+    controller = replace(opened, last=last, reserve=reserve, singular=bool(singular))
     ledger = Ledger(*(float(x) for x in arrays["ledger"])) if "ledger" in arrays else None
     memory = {name.removeprefix(MEMORY): array for name, array in arrays.items() if name.startswith(MEMORY)}
     state = plan.state.at(coordinates)

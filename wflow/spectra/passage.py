@@ -142,7 +142,7 @@ def _committed(system: Operator, to_low: Array, to_high: Array) -> Array:
 def _ground(system: Operator) -> Array:
     """What ties each cell to the outside: held sets and absorbing sides."""
     ground = np.empty(system.diag.shape)
-    stencil.grounds(system.held, *system.faces, system.periodic, ground)
+    stencil.grounds(system.diag, *system.faces, system.periodic, ground)
     return ground
 
 
