@@ -92,6 +92,9 @@ def movie_file(
 def compare_files(
     files: Annotated[list[Path], typer.Argument(help="Two or more; the first is the reference.", show_default=False)],
     plot: Annotated[Path | None, typer.Option(help="Draw W2, L1 and energies there.", show_default=False)] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Draw the last states over each other there.", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Hold results against the first of them at their common times."""
@@ -104,8 +107,12 @@ def compare_files(
         compared = wf.compare(first, second, *more, names=names)
         if plot is not None:
             compared.plot(plot)
+        if overlay is not None:
+            compared.overlay(overlay)
     if as_json:
-        print_json({"names": compared.names, "rows": compared.rows})
+        verdicts = [vars(verdict) | {"agrees": verdict.agrees} for verdict in compared.verdicts]
+        costs = dict(zip(compared.names, compared.costs, strict=True))
+        print_json({"names": compared.names, "rows": compared.rows, "costs": costs, "verdicts": verdicts})
     else:
         typer.echo(str(compared))
 

@@ -6,9 +6,23 @@ global changes and no window opens.
 
 from wflow.plot.curves import comparison, energy
 from wflow.plot.movies import movie
+from wflow.plot.overlays import marginals, overlay
 from wflow.plot.overview import result
 from wflow.plot.panels import frames, ridge, state
 from wflow.plot.paths import basins, trajectories
 from wflow.plot.style import save
 
-__all__ = ["basins", "comparison", "energy", "frames", "movie", "result", "ridge", "save", "state", "trajectories"]
+__all__ = [
+    "basins",
+    "comparison",
+    "energy",
+    "frames",
+    "marginals",
+    "movie",
+    "overlay",
+    "result",
+    "ridge",
+    "save",
+    "state",
+    "trajectories",
+]

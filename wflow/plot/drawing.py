@@ -1,5 +1,6 @@
 """How each kind of state is drawn on axes, and the range it needs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,14 +82,15 @@ def draw_line(ax: Any, state: Any, color: str = BLUE, label: str | None = None) 
     ax.plot(x, q, color=color, label=label)
 
 
-def draw_plane(ax: Any, state: Any, levels: Array | None = None, color: str = BLUE) -> Any:
-    """A state on the first two axes; gives what a colour bar needs for a Density, else None."""
+def draw_plane(ax: Any, state: Any, levels: Array | None = None, color: str = BLUE, over: bool = False) -> Any:
+    """A state on the first two axes; gives what a colour bar needs for a Density, else None. `over` a density: dots
+    that are seen on it, ellipses that do not hide it."""
     if isinstance(state, Density):
         return _filled(ax, state, levels)
     if isinstance(state, Particles):
-        _dots(ax, state, color)
+        _dots(ax, state, color, 0.5 if over else 0.06)
     elif isinstance(state, Gaussian):
-        _ellipses(ax, state, color)
+        _ellipses(ax, state, color, () if over else ((2.0, 0.15), (1.0, 0.3)))
     else:
         ax.plot(*state.x[:2], marker="*", markersize=16, color=color, markeredgecolor="white", linestyle="none")
     return None
@@ -105,22 +107,22 @@ def _filled(ax: Any, state: Density, levels: Array | None) -> Any:
     return ax.contourf(x, y, padded.T, levels=levels, norm=BoundaryNorm(levels, LEVELS), cmap=colors)
 
 
-def _dots(ax: Any, state: Particles, color: str) -> None:
+def _dots(ax: Any, state: Particles, color: str, least: float) -> None:
     n = len(state)
-    alpha = float(np.clip((400.0 / n) ** 0.5, 0.06, 0.8))
+    alpha = float(np.clip((400.0 / n) ** 0.5, least, 0.8))
     size = np.clip(6000.0 / n, 3.0, 28.0) * np.clip(n * state.weights, 0.1, 10.0)
     x, y = state.positions[:, 0], state.positions[:, 1]
     ax.scatter(x, y, s=size, color=color, alpha=alpha, linewidths=0, rasterized=True)
 
 
-def _ellipses(ax: Any, state: Gaussian, color: str) -> None:
+def _ellipses(ax: Any, state: Gaussian, color: str, fills: Sequence[tuple[float, float]]) -> None:
     values, vectors = np.linalg.eigh(state.cov[:2, :2])
     angle = float(np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1])))
     center = (float(state.mean[0]), float(state.mean[1]))
-    for sd, alpha in ((2.0, 0.15), (1.0, 0.3)):
+    for sd, alpha in (*fills, (2.0, None), (1.0, None)):
         width, height = 2.0 * sd * np.sqrt(values[::-1])
-        ax.add_patch(Ellipse(center, width, height, angle=angle, color=color, alpha=alpha, linewidth=0))
-        ax.add_patch(Ellipse(center, width, height, angle=angle, fill=False, edgecolor=color, linewidth=1.6))
+        look: Any = {"fill": False, "linewidth": 1.6} if alpha is None else {"alpha": alpha, "linewidth": 0}
+        ax.add_patch(Ellipse(center, width, height, angle=angle, color=color, **look))
     ax.plot(*state.mean[:2], marker="+", markersize=9, markeredgewidth=2, color=color)
 
 

@@ -10,12 +10,15 @@ from numpy.typing import ArrayLike
 
 from wflow import plot
 from wflow.arrays import floats, random_seed
+from wflow.comparison.verdict import Verdict, judge
 from wflow.distances import l1, moments, wasserstein2_with_method
 from wflow.errors import InputError
 from wflow.results import Result
 
 SAME_TIME = 1e-9  # of the largest time: frames this near are at one time
 COLUMNS = ("w2", "l1", "mean", "covariance", "energy")
+# Per-step series that are no costs.
+MEASURED = ("time", "dt", "energy", "error", "dissipation", "balance", "mass", "minimum", "maximum", "outflow")
 HEADS = ("time", "against", "W2", "L1", "|mean|", "|cov|", "energy")
 
 
@@ -25,15 +28,26 @@ class Comparison:
 
     Keys of a row: `time`; `reference` and `other`, the names; `w2` and `w2_method`, which says how it was found;
     `l1`; `mean`, the Euclidean norm of the difference of the means, and `covariance`, the Frobenius norm; `energy`,
-    other minus reference; `energy_reference`, `energy_other`. What is not known is nan.
+    other minus reference; `energy_reference`, `energy_other`. What is not known is nan. `states` are those at the last
+    common time; `verdicts`, one for each result but the first, say whether it differs there by more than a sample
+    would; `costs` are steps and what steppers count, summed, by name.
     """
 
     names: tuple[str, ...]
     rows: list[dict[str, Any]]
+    states: tuple[Any, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    costs: tuple[dict[str, float], ...] = ()
+    functional: str = ""
 
     def plot(self, path: str | Path | None = None) -> Any:
         """W2, L1 and energies over time as a matplotlib figure, saved where a path (.png, .svg, .pdf) is given."""
         return plot.comparison(self, path)
+
+    def overlay(self, path: str | Path | None = None) -> Any:
+        """The states at the last common time over each other, as a matplotlib figure, saved where a path is given."""
+        title = [line for line in (self.functional, f"t = {self.rows[-1]['time']:g}") if line]
+        return plot.overlay(self.states, self.names, path, title)
 
     def __str__(self) -> str:
         cells = [list(HEADS)]
@@ -44,6 +58,9 @@ class Comparison:
         lines = ["  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in cells]
         last = {row["other"]: row["w2_method"] for row in self.rows}
         notes = [f"W2 of {name}: {method}" for name, method in last.items()]
+        for name, cost in zip(self.names, self.costs, strict=False):
+            notes.append(f"cost of {name}: " + ", ".join(f"{value:g} {what}" for what, value in cost.items()))
+        notes += [str(verdict) for verdict in self.verdicts]
         return "\n".join([f"reference: {self.names[0]}", *lines, *notes])
 
     __repr__ = __str__
@@ -85,7 +102,28 @@ def compare(
             row |= _differences(states[0], states[k], seed)
             row["energy"] = _minus(energies[k], energies[0]) if same else np.nan
             rows.append(row | {"energy_reference": energies[0], "energy_other": energies[k]})
-    return Comparison(chosen, rows)
+    verdicts = _verdicts(states, rows[-len(results) + 1 :], seed)
+    return Comparison(
+        chosen,
+        rows,
+        tuple(states),
+        verdicts,
+        tuple(_cost(result) for result in results),
+        str(a.info.get("functional", "")),
+    )
+
+
+def _verdicts(states: Sequence[Any], last: list[dict[str, Any]], seed: int) -> tuple[Verdict, ...]:
+    return tuple(
+        judge(row["other"], row["time"], states[0], q, row, seed) for q, row in zip(states[1:], last, strict=True)
+    )
+
+
+def _cost(result: Result) -> dict[str, float]:
+    """Steps, and what was counted in them."""
+    steps = result.steps
+    counted = [name for name in steps if name not in MEASURED]
+    return {"steps": float(len(steps.get("time", ()))), **{name: float(np.nansum(steps[name])) for name in counted}}
 
 
 def _differences(a: Any, b: Any, seed: int) -> dict[str, Any]:
