@@ -1,13 +1,15 @@
 """Metrics: directions, ways to move, their orders under explicit steppers, and what they refuse."""
 
+import autograd.numpy as anp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 import wflow as wf
+from wflow.derivatives import hessian
 from wflow.errors import InputError, RunWarning, Status
 from wflow.flows import make_flow
-from wflow.metrics import METRICS, Chart, Euclidean, Mirror, Natural, Newton, Norm, Preconditioned
+from wflow.metrics import METRICS, Chart, Euclidean, Mirror, Natural, Newton, Norm, Preconditioned, Wasserstein
 from wflow.steppers import SSPRK3, ExplicitEuler, Heun
 
 V = wf.Potential("x**2 + y**2/2 + x*y/3 + x**4/4")
@@ -117,6 +119,52 @@ def test_the_natural_flow_does_not_depend_on_the_parameters():
     assert_allclose(first, [0.1270143312, 1.1751778561], rtol=1e-7)
 
 
+def kl_of_family(name, y, x):
+    """KL(p(·|y) | p(·|x)) of one variable, or of three classes."""
+    if name == "normal":
+        return anp.log(x[1] / y[1]) + (y[1] ** 2 + (y[0] - x[0]) ** 2) / (2 * x[1] ** 2) - 0.5
+    if name == "bernoulli":
+        return y[0] * anp.log(y[0] / x[0]) + (1 - y[0]) * anp.log((1 - y[0]) / (1 - x[0]))
+    if name == "poisson":
+        return y[0] * anp.log(y[0] / x[0]) - y[0] + x[0]
+    p, q = (anp.exp(z) / anp.sum(anp.exp(z)) for z in (y, x))
+    return anp.sum(p * anp.log(p / q))
+
+
+@pytest.mark.checklist("G10", "G11")
+@pytest.mark.parametrize(
+    ("name", "x"),
+    [("normal", [1.0, 2.0]), ("bernoulli", [0.3]), ("poisson", [2.5]), ("categorical", [0.1, -0.4, 1.0])],
+)
+def test_families_have_the_hessian_of_their_divergence(name, x):
+    """And KL is zero to first order, by differences."""
+    x = np.array(x)
+    found = Natural(fisher=name, damping=1e-9).information(x)
+    assert_allclose(found, hessian(lambda y: kl_of_family(name, y, x))(x), atol=1e-12)
+    for unit in np.eye(x.size):
+        slope = (kl_of_family(name, x + 1e-5 * unit, x) - kl_of_family(name, x - 1e-5 * unit, x)) / 2e-5
+        assert abs(slope) < 1e-8
+
+
+def test_natural_steps_in_named_families():
+    KL = wf.Potential("(x**2 + y**2 - 1)/2 - log(y)")
+    end = wf.run(KL, wf.Point([1.0, 2.0]), dt=0.1, steps=1, metric=Natural(fisher="normal")).final.x
+    assert_allclose(end, [0.6, 1.7], rtol=1e-14)
+    classes = wf.Potential("log(exp(x) + exp(y) + exp(z)) - x")
+    with pytest.raises(InputError, match="damping above"):
+        wf.run(classes, wf.Point([0.0, 0.0, 0.0]), dt=0.1, steps=1, metric=Natural(fisher="categorical"))
+    damped = Natural(fisher="categorical", damping=1e-3)
+    result = wf.run(classes, wf.Point([0.0, 0.0, 0.0]), dt=0.1, steps=20, metric=damped, save="all")
+    assert np.all(np.diff(result.diagnostics["energy"]) < 0)
+    for bad in ("gaussian", "norml"):
+        with pytest.raises(InputError, match="unknown family"):
+            Natural(fisher=bad)
+    with pytest.raises(InputError, match="deviation for each"):
+        wf.run(wf.Potential("x**2"), wf.Point([1.0]), dt=0.1, steps=1, metric=Natural(fisher="normal"))
+    with pytest.warns(RunWarning, match="left the family"):
+        wf.run(wf.Potential("y"), wf.Point([0.0, 1.0]), dt=3.0, steps=3, metric=Natural(fisher="normal"))
+
+
 def cubic_inverse(y, near):
     return np.array([y[0] - np.log(y[1]) ** 3, np.log(y[1])])
 
@@ -126,6 +174,8 @@ def cubic_inverse(y, near):
     [
         Euclidean(), Newton(), Newton(0.5), Preconditioned(SPD), Natural(fisher=lambda x: SPD * (1 + x @ x)),
         Norm(2.0), Norm(4.0), Chart(("x + y**3", "exp(y)"), cubic_inverse), Mirror("x**4/4 + x**2 + y**2"),
+        Chart(("x + y**3", "exp(y)")), Natural(fisher="normal"), Natural(scores=lambda x: np.eye(2) * (1 + x @ x)),
+        Wasserstein(),
     ],
     ids=lambda m: type(m).__name__,
 )  # fmt: skip
@@ -140,6 +190,13 @@ def test_order_in_time_in_every_metric(stepper, metric):
         ).final.x
         errors.append(np.abs(end - fine).max())
     assert abs(np.log2(errors[1] / errors[2]) - stepper.order) < 0.12
+
+
+def test_the_metrics_above_are_all_that_are_defined_on_points():
+    """The others, on densities and clouds, are followed in test_reaction.py and test_svgd.py."""
+    marks = {mark.name: mark for mark in test_order_in_time_in_every_metric.pytestmark if mark.args[0] == "metric"}
+    seen = {type(metric) for metric in marks["parametrize"].args[1]}
+    assert set(METRICS) - seen == {wf.metrics.Stein, wf.metrics.FisherRao, wf.metrics.WassersteinFisherRao}
 
 
 @pytest.mark.checklist("G3")

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wflow.arrays import Array, floats
-from wflow.errors import InputError
+from wflow.errors import InputError, choose
+from wflow.metrics.families import FAMILIES
 from wflow.metrics.protocol import solve_metric, straight
 from wflow.states import Gaussian, Point
 
@@ -54,9 +55,10 @@ class Natural:
     On a Gaussian state without arguments: d mean/dt = -C ∂F/∂mean and dL/dt = -½ C ∂F/∂L with C = L Lᵀ, that is
     dC/dt = -2 C (∂F/∂C) C.
 
-    On a point whose x are the parameters of a family: -(G + λ)⁻¹ ∇F with λ = `damping` and G the information, given
-    as `fisher`, a matrix `(d, d)` or a function of x `(d,)` that gives one, such as an expected Hessian; or as
-    `scores`, a function of x that gives ∇ₓ log p of samples at x, `(n, d)`: G = Σ s sᵀ/n.
+    On a point whose x are the parameters of a family: -(G + λ)⁻¹ ∇F with λ = `damping` and G the information. It is
+    given as `fisher`: the name of a family ("normal", "bernoulli", "poisson", "categorical", see
+    `metrics.families`), a matrix `(d, d)`, or a function of x `(d,)` that gives one, such as an expected Hessian. Or
+    as `scores`, a function of x that gives ∇ₓ log p of samples at x, `(n, d)`: G = Σ s sᵀ/n.
 
     Raises `InputError` where G + λ is not positive definite.
     """
@@ -73,7 +75,9 @@ class Natural:
             raise InputError("give Natural one of fisher and scores, not both")
         if self.scores is not None and not callable(self.scores):
             raise InputError(f"scores must be a function of x giving (n, d), got {type(self.scores).__name__}")
-        if self.fisher is not None and not callable(self.fisher):
+        if isinstance(self.fisher, str):
+            choose(self.fisher, FAMILIES, "family of Natural")
+        elif self.fisher is not None and not callable(self.fisher):
             object.__setattr__(self, "fisher", floats("the Fisher matrix", self.fisher))
         if self.damping > 0.0 and self.fisher is None and self.scores is None:
             raise InputError("damping goes with fisher or scores; a Gaussian's own information is never singular")
@@ -97,7 +101,8 @@ class Natural:
             if rows.ndim != 2 or rows.shape[1] != x.size or len(rows) == 0:
                 raise InputError(f"scores must give shape (n, {x.size}), got {rows.shape}")
             return rows.T @ rows / len(rows)
-        matrix = np.asarray(self.fisher(x) if callable(self.fisher) else self.fisher, dtype=np.float64)
+        known = FAMILIES[self.fisher] if isinstance(self.fisher, str) else self.fisher
+        matrix = np.asarray(known(x) if callable(known) else known, dtype=np.float64)
         if matrix.shape != (x.size, x.size):
             raise InputError(f"the Fisher matrix must have shape ({x.size}, {x.size}), got {matrix.shape}")
         if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=1e-14 * np.abs(matrix).max(), equal_nan=True):

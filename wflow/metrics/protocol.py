@@ -45,8 +45,9 @@ def solve_metric(matrix: Array, covector: Array, damping: float, what: str) -> A
     if not np.all(np.isfinite(matrix)):
         return np.full_like(covector, np.nan)
     damped = matrix if damping == 0.0 else matrix + damping * np.eye(len(matrix))
-    low = float(np.linalg.eigvalsh(damped)[0])
-    if low <= 0.0:
+    values = np.linalg.eigvalsh(damped)
+    low = float(values[0])
+    if low <= len(values) * np.finfo(float).eps * float(values[-1]):  # zero, to its rounding
         raise InputError(
             f"{what} has the smallest eigenvalue {low:g}, so the step would not descend; "
             f"take a damping above {damping - low:g}, or metrics.Euclidean() there"
