@@ -181,7 +181,8 @@ def told(status: Status, moment: Moment | None) -> str:
     """What a run that stopped early tells: why, when, and what was said inside the step."""
     time = 0.0 if moment is None else moment.time
     note = f": {moment.note}" if moment is not None and moment.note else ""
-    return f"the run {status.value} (at t = {time:g}){note}"
+    verb = "was " if status is Status.INTERRUPTED else ""
+    return f"the run {verb}{status.value} (at t = {time:g}){note}"
 
 
 def _target(plan: Plan, functional: Any) -> Array | None:
