@@ -42,6 +42,16 @@ def test_the_derivative_is_that_of_the_discrete_energy(name, boundary):
         assert_allclose(slope, np.sum(flow.variation.slope(0.0, q.values) * phi) * grid.volume, rtol=1e-8)
 
 
+@pytest.mark.parametrize("name", ENERGIES)
+def test_the_matrix_of_the_implicit_step_is_the_second_derivative(name):
+    q = bumps(wf.Grid(-2, 2, 9))
+    variation, h = make_flow(ENERGIES[name], q).variation, 1e-6
+    moved = [[variation.slope(0.0, q.values + s * e) for s in (h, -h)] for e in np.eye(9)]
+    columns = [(up - down) / (2 * h) for up, down in moved]
+    found = variation.curvature(q.values).toarray()
+    assert_allclose(found, np.stack(columns, axis=1), rtol=1e-6, atol=1e-6 * np.abs(found).max())
+
+
 @pytest.mark.checklist("G12")
 @pytest.mark.parametrize("name", ["Dirichlet", "Fisher information", "relative Fisher information"])
 def test_euler_lagrange_derivatives_and_energies_of_a_gaussian_at_order_two(name):

@@ -13,6 +13,7 @@ from wflow.flows import make_flow
 from wflow.metrics import FisherRao, Wasserstein, WassersteinFisherRao
 from wflow.steppers import (
     MALA,
+    OPTIMIZERS,
     RKL2,
     SSPRK3,
     TRBDF2,
@@ -145,11 +146,11 @@ def test_transport_with_reaction_against_the_closed_flow_order_two_in_space():
 def test_orders_in_time_of_transport_with_reaction(name, stepper):
     """Strang's splitting keeps the order of steppers up to two; those of order three take the whole rate."""
     F, q = wf.FDivergence(name, NORMAL), wf.Density(wf.Grid(-2, 2, 10), wf.Gaussian([0.7], 0.5))
-    flow = make_flow(F, q, WassersteinFisherRao())
+    flow = make_flow(F, q, WassersteinFisherRao(0.6))
     fine = solve_ivp(lambda t, y: flow.rate(t, q.at(y)), (0, 0.4), q.values, "DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
     errors = []
     for n in (16, 32, 64):
-        result = wf.run(F, q, dt=0.4 / n, steps=n, metric=WassersteinFisherRao(), stepper=stepper(), save="ends")
+        result = wf.run(F, q, dt=0.4 / n, steps=n, metric=WassersteinFisherRao(0.6), stepper=stepper(), save="ends")
         assert result.status is Status.COMPLETE
         errors.append(np.abs(result.final.values - fine).sum() * q.grid.volume)
     assert abs(np.log2(errors[1] / errors[2]) - stepper.order) < 0.1
@@ -266,6 +267,16 @@ def test_samplers_with_birth_and_death_cross_a_barrier(stepper):
     assert found[Wasserstein] < 0.1
 
 
+@pytest.mark.parametrize("metric", [FisherRao(), WassersteinFisherRao()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("stepper", OPTIMIZERS, ids=lambda s: s.__name__)
+def test_optimizers_move_weights_too(stepper, metric):
+    V, q = wf.Potential("x**2/2"), wf.Particles(np.linspace(-1, 3, 9)[:, None])
+    result = wf.run(V, q, dt=0.05, steps=5, metric=metric, stepper=stepper(), save="all")
+    assert result.status is Status.COMPLETE
+    assert result.diagnostics["energy"][-1] < result.diagnostics["energy"][0]
+    assert_allclose(result.final.weights.sum(), 1.0, atol=1e-14)
+
+
 def test_weights_that_change_are_in_the_frames_of_a_file(tmp_path):
     q = wf.Particles([[0.0], [1.0], [2.0]])
     arguments = {"t_end": 0.5, "metric": FisherRao(), "save": 3}
@@ -311,6 +322,12 @@ def test_weights_that_change_are_in_the_frames_of_a_file(tmp_path):
         (
             lambda: wf.run(KL, wf.Particles([[1.0], [2.0]]), dt=0.1, steps=1, metric=FisherRao(), stepper=Langevin()),
             "Langevin form",
+        ),
+        (lambda: wf.run(KL, wf.Particles([[1.0], [2.0]]), t_end=1.0, metric=FisherRao(), drift=["1"]), "drift"),
+        (
+            lambda: wf.run(KL, wf.Particles([[1.0], [2.0]]), t_end=1.0, metric=FisherRao(),
+                           estimator=wf.estimators.Stein()),
+            "no density",
         ),
         (
             lambda: wf.run(KL, rough(GRID), t_end=0.1, metric=WassersteinFisherRao(), stepper=Exponential()),

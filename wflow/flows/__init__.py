@@ -161,6 +161,13 @@ def _particle_flow(
     if isinstance(metric, Stein):
         _check_stein(terms, state)
     chosen = as_estimator(estimator)
+    reacting = isinstance(metric, FisherRao | WassersteinFisherRao)
+    if isinstance(metric, FisherRao) and extra is not None:
+        raise InputError("a drift carries mass, which metrics.FisherRao does not: take metrics.WassersteinFisherRao")
+    if reacting and not chosen.gives_density and terms.densities:
+        raise InputError(
+            f"{chosen.text} gives no density, which metrics.{type(metric).__name__} needs; take a Kernel()"
+        )
     if not chosen.gives_density and terms.densities and not terms.logarithmic:
         raise InputError(
             f"{chosen.text} gives scores but no density, which only an entropy or a reverse KL divergence can do "
