@@ -1,5 +1,6 @@
 """Going on with a run: bit for bit what the uninterrupted run gives, for every stepper on every state it serves."""
 
+import errno
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ from wflow.errors import InterruptionWarning, RunWarning, Status
 from wflow.loop import recorder
 from wflow.states import KINDS
 from wflow.steppers import SAMPLERS, STEPPERS
-from wflow.store import Reader, verify
+from wflow.store import Reader, disk, verify
 
 P = wf.GaussianMixture([[-1.0], [1.5]], 0.5)
 WELL = wf.Potential("(x**2 - 1)**2/4")
@@ -308,6 +309,32 @@ def test_checkpoints_are_rare(tmp_path, monkeypatch):
         now[0] += 1.0
         keeper.keep(None)
     np.testing.assert_allclose(kept, [5.0, 30.5, 56.0])
+
+
+@pytest.mark.parametrize("writes", [60, 90, 150])
+def test_a_disk_that_fills_up_is_told_and_the_run_goes_on_later(tmp_path, always, monkeypatch, writes):
+    """In the midst of rows, checkpoints and the room for them."""
+    decay(tmp_path / "whole.h5", Bomb(10**6))
+    out, pwrite, left = tmp_path / "a.h5", os.pwrite, [writes]
+
+    def full(*given):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk.os, "pwrite", full)
+        with pytest.raises(wf.FileError, match="No space left on device"):
+            decay(out, Bomb(10**6))
+    if out.exists():
+        assert verify(out) == []
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") in (
+        ["a.h5", "whole.h5"],
+        ["whole.h5"],
+    )
+    decay(out, Bomb(10**6), resume=True)
+    assert equal(tmp_path / "whole.h5", out)
 
 
 def test_two_runs_on_one_file(tmp_path, always):

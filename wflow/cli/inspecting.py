@@ -26,8 +26,15 @@ def info(file: File, as_json: Json = False) -> None:
         print_json(found)
         return
     for name, value in found.items():
-        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        typer.echo(f"{name + ':':<16} {text}")
+        parts = {k: _short(v) for k, v in value.items()} if isinstance(value, dict) else {}
+        typer.echo(f"{name + ':':<16} {', '.join(f'{k} {v}' for k, v in parts.items()) if parts else _short(value)}")
+
+
+def _short(value: Any) -> Any:
+    """A long list by its ends; JSON has it whole."""
+    if isinstance(value, list) and len(value) > 12 and not isinstance(value[0], str):
+        return f"[{', '.join(f'{x:g}' for x in value[:3])}, … {len(value)} in all …, {value[-1]:g}]"
+    return value
 
 
 def _described(file: Path) -> dict[str, Any]:
