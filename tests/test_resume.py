@@ -147,6 +147,8 @@ def test_a_signal_finishes_the_step_and_leaves_a_file_that_goes_on(tmp_path, num
     part = wf.load(out)
     assert part.status is Status.INTERRUPTED
     np.testing.assert_allclose(part.times, [0, 0.2, 0.4, 0.5])
+    with Reader(out) as file:
+        assert file.checkpoint().steps == 5
     decay(out, Bomb(10**6), resume=True)
     assert equal(tmp_path / "whole.h5", out)
 

@@ -202,3 +202,18 @@ def test_text_and_numbers_of_attributes_come_back(tmp_path):
         found = file.attributes
     assert {name: found[name] for name in attributes} == attributes
     assert found["wflow_schema"] == [1, 0]
+
+
+@pytest.mark.parametrize(("kind", "packed"), [("noise", None), ("zeros", "gzip")])
+def test_what_does_not_shrink_is_not_compressed(tmp_path, kind, packed):
+    """Judged by the last row that was written, not by the empty ones that wait behind it."""
+    layout = Layout(None, {}, (Variable("position", ("time", "particle"), (4000,)),))
+    rng = np.random.default_rng(0)
+    with Writer(tmp_path / "a.h5", layout) as out:
+        for k in range(3):
+            out.frame({"time": k, "position": rng.normal(size=4000) if kind == "noise" else np.zeros(4000)})
+        out.close("complete")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["position"].compression == packed
+        assert file["position"].fletcher32
+    assert verify(tmp_path / "a.h5") == []
