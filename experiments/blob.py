@@ -16,7 +16,9 @@ from wflow.plot.style import BLUE, DENSITY, INK, RED, styled
 START, END = 0.05, 1.0
 
 
-def main(across: int = 60, m: float = 5.0, height: float = 40.0, out: Path = Path("results/blob")) -> dict[str, Any]:
+def main(
+    across: int = 60, m: float = 5.0, height: float = 40.0, pictures: int = 40, out: Path = Path("results/blob")
+) -> dict[str, Any]:
     """Particles whose energy is that of their mollified density, Σ wᵢ (K * μ)(xᵢ)^(m-1)/(m - 1).
 
     Porous medium: ∂q/∂t = Δq^m from Barenblatt's solution at t = 0.05, on the cells of a lattice of spacing h across
@@ -26,13 +28,16 @@ def main(across: int = 60, m: float = 5.0, height: float = 40.0, out: Path = Pat
     Height constraint: F = ∫ q^m/(m - 1) + ½ ∬ ½|x - y|² q q with m large. As m grows q may not exceed 1 (Craig, Kim &
     Yao, Indiana Univ. Math. J. 67 (2018) 1), and two squares of density 0.7 that attract each other run together into
     the disc of density 1 and radius 1/√π. For finite m the densities come a little above 1. The centre of mass stays
-    where it is to rounding.
+    where it is to rounding. `pictures` of this run make a movie; 0 for none.
     """
     out.mkdir(parents=True, exist_ok=True)
     with stage("porous medium"):
         porous, error = porous_medium(across, m, out)
     with stage("height constraint"):
-        packed = aggregation(across // 3, height, out)
+        packed = aggregation(across // 3, height, pictures, out)
+    if pictures:
+        with stage("movie"):
+            wf.plot.movie(packed, out / "height.mp4", fps=8)
     width = packed.final.positions.std(axis=0)
     shift = float(np.abs(packed.final.mean - packed.states[0].mean).max())
     disc = float(0.5 / np.sqrt(np.pi))
@@ -60,7 +65,7 @@ def porous_medium(across: int, m: float, out: Path) -> tuple[wf.Result, float]:
     return result, float(np.sqrt(start.weights @ moved))
 
 
-def aggregation(across: int, m: float, out: Path) -> wf.Result:
+def aggregation(across: int, m: float, pictures: int, out: Path) -> wf.Result:
     """Two squares of density 0.7 under attraction."""
     side = float(np.sqrt(0.5 / 0.7))
     square = lattice(across, side / across)
@@ -68,7 +73,8 @@ def aggregation(across: int, m: float, out: Path) -> wf.Result:
     start = wf.Particles(np.concatenate([square - away, square + away]))
     F = wf.Blob(wf.PowerEntropy(m), 1.5 * side / across) + wf.Interaction("(x**2 + y**2)/2")
     stepper = wf.steppers.RKL2()
-    return wf.run(F, start, t_end=2.5, tol=1e-3, save=[0.3, 0.7, 2.5], stepper=stepper, out=out / "height.h5")
+    times = np.union1d([0.3, 0.7, 2.5], np.linspace(0.0, 2.5, pictures + 1)[1:])
+    return wf.run(F, start, t_end=2.5, tol=1e-3, save=times, stepper=stepper, out=out / "height.h5")
 
 
 def lattice(across: int, h: float) -> np.ndarray:
@@ -90,14 +96,15 @@ def draw(porous: wf.Result, packed: wf.Result, m: float, out: Path) -> None:
     for result, name, reach, top in ((porous, "porous_medium", 1.1, 0.8), (packed, "height", 1.45, 1.1)):
         figure = Figure(figsize=(15.0, 4.3), layout="constrained")
         axes = figure.subplots(1, 4, sharex=True, sharey=True)
-        for k, ax in enumerate(axes):
+        shown = range(4) if result is porous else np.searchsorted(result.times, [0.0, 0.3, 0.7, 2.5])
+        for place, k, ax in zip(range(4), shown, axes, strict=True):
             x, density = result.states[k].positions, mollified(result, k)
             dots = ax.scatter(*x.T, c=density, s=9, cmap=DENSITY, vmin=0.0, vmax=top, edgecolors="none")
             time = result.times[k] + (START if result is porous else 0.0)
             radius = barenblatt_radius(time, m, 2) if result is porous else 1.0 / np.sqrt(np.pi)
             ax.add_patch(Circle((0.0, 0.0), radius, fill=False, color=RED, linewidth=1.6))
             ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=f"t = {time:g}", xlabel="x")
-            if k == 3:
+            if place == 3:
                 figure.colorbar(dots, ax=ax, shrink=0.75, label="density")
         axes[0].set_ylabel("y")
         wf.plot.save(figure, out / f"{name}.png")

@@ -29,6 +29,7 @@ def main(
     particles: int = 400_000,
     time: float = 40.0,
     seed: int = 0,
+    pictures: int = 40,
     out: Path = Path("results/langevin"),
     table: Path | None = None,
 ) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def main(
     too, from the matrix of its Markov chain (`law_of`); the order is the slope of log |error| against log h of the
     three smallest steps there. Printed and, with `table`, written: `mean` over the particles and the time from 4 on,
     its `error` against the truth, its standard error `noise`, from the particles, which are independent, and `law`,
-    the error of the scheme's own law.
+    the error of the scheme's own law. A movie of so many `pictures` shows a cloud between two wells; 0 for none.
     """
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
@@ -77,6 +78,12 @@ def main(
     for name, value in orders.items():
         print(f"{name:>20}: order {value:.2f} on the quartic, declared {ORDERS[name]}")
     save(draw(rows), out / "bias.png")
+    if pictures:
+        with stage("movie"):
+            wells = wf.FDivergence("reverse-kl", wf.Gibbs("2*(x**2 - 1)**2 + 2*y**2"))
+            cloud = wf.Particles(np.tile([-1.0, 0.0], (1000, 1)))
+            flow = wf.run(wells, cloud, t_end=4.0, dt=0.01, stepper=wf.steppers.Langevin(), save=pictures, rng=seed)
+            wf.plot.movie(flow, out / "wells.mp4", fps=8)
     print(f"picture: {out}")
     return {"rows": rows, "orders": orders}
 

@@ -17,7 +17,12 @@ NAMES = ("SVGD", "Langevin", "blob", "grid")
 
 
 def main(
-    particles: int = 400, steps: int = 400, cells: int = 64, seed: int = 0, out: Path = Path("results/svgd")
+    particles: int = 400,
+    steps: int = 400,
+    cells: int = 64,
+    seed: int = 0,
+    pictures: int = 40,
+    out: Path = Path("results/svgd"),
 ) -> dict[str, Any]:
     """Reverse KL to p ∝ exp(-V), two moons, from N((0, 0), 0.5 I), which lies between them.
 
@@ -30,6 +35,7 @@ def main(
     What is compared is W2 to p on a fine grid, where a cloud of `particles` independent draws of p stands for the
     error of sampling, most of it from how many fall on either moon; and the processor time. Langevin's cloud is as
     good as draws; the deterministic ones spread out evenly within a moon, but share the moons as the start does.
+    `pictures` of SVGD make a movie; 0 for none.
     """
     out.mkdir(parents=True, exist_ok=True)
     target = wf.Gibbs(MOONS, dim=2)
@@ -62,6 +68,10 @@ def main(
     for name, row in numbers.items():
         print(f"{name:>18}: W2 to the target {row['w2']:.3f}, {row['seconds']:.2f} s of processor")
     draw(results, numbers, truth, out / "moons.png")
+    if pictures:
+        with stage("movie"):
+            functional, state, options = runs[0]
+            wf.plot.movie(wf.run(functional, state, save=pictures, **options), out / "svgd.mp4", fps=8)
     print(f"pictures and files: {out}")
     return numbers
 

@@ -1,5 +1,8 @@
 """Deterministic particle flows against closed solutions: the plug-in flow of a Gaussian, porous medium by blobs."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -103,6 +106,29 @@ def test_bad_clouds_are_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize("width", [0.0, -1.0, np.nan, np.inf, 1e300, 1e-300])
+def test_bandwidths_that_cannot_serve_are_refused(width):
+    with pytest.raises(wf.InputError, match="a bandwidth"):
+        wf.run(wf.Entropy(), wf.Particles([[0.0], [1.0]]), t_end=0.1, estimator=width)
+    with pytest.raises(wf.InputError, match="a bandwidth"):
+        wf.Blob(wf.Entropy(), width)
+
+
+@pytest.mark.parametrize("n", [3, 20_000])
+@pytest.mark.parametrize("stepper", [None, wf.steppers.Langevin(), wf.steppers.UnderdampedLangevin()])
+def test_a_drift_that_is_undefined_from_some_time_on_ends_the_run_with_its_frames(stepper, n):
+    """Inside a sweep of many steps as well."""
+    options = {"estimator": 0.5} if stepper is None else {"dt": 0.01, "stepper": stepper}
+    F, cloud = wf.Entropy() + wf.Potential("x**2/2"), wf.Particles(np.linspace(-1.0, 1.0, n)[:, None])
+    with pytest.warns(wf.RunWarning) as record:
+        result = wf.run(F, cloud, t_end=1.0, drift=["sqrt(0.5 - t)"], save=6, **options)
+    assert len(record) == 1
+    assert not result.status.good
+    assert 0.4 <= result.times[-1] <= 0.52
+    assert len(result.times) >= 3
+    assert all(np.all(np.isfinite(state.positions)) for state in result.states)
+
+
 def test_a_velocity_that_is_not_finite_ends_the_run_with_its_frames():
     F = wf.Blob(wf.Entropy(), 0.3) + wf.Potential("-exp(x**2)")
     with pytest.warns(wf.RunWarning):
@@ -112,3 +138,14 @@ def test_a_velocity_that_is_not_finite_ends_the_run_with_its_frames():
     assert not result.status.good
     assert len(result.times) >= 1
     assert np.all(np.isfinite(result.states[0].positions))
+
+
+@pytest.mark.checklist("G20")
+def test_the_table_of_clouds_against_the_grid_has_the_rates():
+    """Made by experiments/sampling_error.py, from a thousand particles to a million. Four runs of a million give the
+    slopes a standard error of 0.05."""
+    with (Path(__file__).resolve().parent.parent / "data" / "sampling_error.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for name, rate in (("mean", -1 / 2), ("second moment", -1 / 2), ("W2, 1-D", -1 / 2), ("W2, 3-D", -1 / 3)):
+        n, error = np.array([(float(row["n"]), float(row["error"])) for row in rows if row["quantity"] == name]).T
+        assert abs(np.polyfit(np.log(n), np.log(error), 1)[0] - rate) < 0.1

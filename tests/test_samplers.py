@@ -202,7 +202,7 @@ def test_annealing_ends_at_the_last_temperature():
 
 
 def test_the_experiment_gives_its_table(experiment, tmp_path):
-    found = experiment.main(particles=4000, time=12.0, out=tmp_path, table=tmp_path / "bias.csv")
+    found = experiment.main(particles=4000, time=12.0, pictures=0, out=tmp_path, table=tmp_path / "bias.csv")
     for name, value in found["orders"].items():
         assert abs(value - experiment.ORDERS[name]) < 0.15
     for row in found["rows"]:

@@ -18,6 +18,7 @@ from wflow.kernels import clouds
 BINS = 2**12
 MOMENTS = 7  # Botev's l: stages of the plug-in
 LARGEST = 0.1  # of t, in squared lengths of the binned range
+SMALLEST, LARGEST = 1e-100, 1e100  # beyond, powers of the bandwidth leave the range of float64
 TINY = 1e-14  # a deviation below this share of the coordinates is rounding
 
 
@@ -47,6 +48,8 @@ def check_bandwidth(bandwidth: ArrayLike, d: int) -> Array:
         raise InputError(f"a bandwidth is one number or one per axis ({d}), got the shape {width.shape}")
     if not np.all(np.isfinite(width) & (width > 0)):
         raise InputError(f"a bandwidth must be positive and finite, got {width}")
+    if np.any((width < SMALLEST) | (width > LARGEST)):
+        raise InputError(f"a bandwidth must lie between {SMALLEST:g} and {LARGEST:g}, got {width}")
     return np.ascontiguousarray(np.broadcast_to(width, (d,)))
 
 

@@ -10,8 +10,6 @@ from wflow.errors import InputError
 from wflow.estimators import check_bandwidth
 from wflow.functionals.base import DensityTerm, Functional
 
-SMALLEST, LARGEST = 1e-100, 1e100  # beyond, powers of the bandwidth leave the range of float64
-
 
 @dataclass(frozen=True, repr=False)
 class Blob(Functional):
@@ -41,8 +39,6 @@ class Blob(Functional):
         if isinstance(bandwidth, str):
             raise InputError(f"Blob needs a bandwidth in numbers, which stays as the cloud moves, got {bandwidth!r}")
         width = check_bandwidth(bandwidth, max(1, np.size(bandwidth)))
-        if width.min() < SMALLEST or width.max() > LARGEST:
-            raise InputError(f"a bandwidth of a Blob must lie between {SMALLEST:g} and {LARGEST:g}, got {width}")
         plain = float(width[0]) if len(width) == 1 else tuple(width.tolist())
         object.__setattr__(self, "functional", functional)
         object.__setattr__(self, "bandwidth", plain)
