@@ -19,6 +19,7 @@ from wflow.flows.boxes import kernel_faces, mean_on_faces, padded, wraps
 from wflow.flows.diffusion import Diffusion, damping
 from wflow.flows.filtration import settled
 from wflow.flows.jko_line import Line, line_refusal, make_line
+from wflow.flows.jko_plane import plane_refusal, plane_step
 from wflow.flows.protocol import Facts, Memory, Solve, recurrence
 from wflow.flows.reaction import log_linear, reacted, reaction_of
 from wflow.flows.reference import Reference, Weights
@@ -64,6 +65,7 @@ class DensityFlow:
             fused=self.diffusion is not None and self.diffusion.frozen and self.extra is None,
             linear=filtered and self.extra is None and not timed and not reacting,
             jko=self._jko,
+            curved=self.variation.grid.dim > 1,
         )
 
     @property
@@ -207,6 +209,8 @@ class DensityFlow:
     def proximal(self, time: float, state: Density, tau: float, memory: Memory | None, ahead: float = 0.0) -> Solve:
         if self.facts.jko:
             raise InputError(f"no JKO step: {self.facts.jko}")
+        if self._form is not None and state.dim == 2:
+            return plane_step(self._form, state, lambda: self.resolvent(time, state, state.values, tau).state, tau)
         return self._line(time).step(state, tau, memory, ahead, self.rtol)
 
     def _line(self, time: float) -> Line:
@@ -229,7 +233,7 @@ class DensityFlow:
         if self.terms.shapes:
             return "an energy of gradients or of all cells has no form in quantiles; take steppers.ImplicitEuler()"
         if self.variation.grid.dim > 1:
-            return "built for one axis; take steppers.ImplicitEuler()"
+            return plane_refusal(self.variation.grid, self.terms, self._form)
         return line_refusal(self.variation.grid, self.terms)
 
     def move(self, state: Density, direction: Array, step: float) -> Density:

@@ -19,7 +19,8 @@ class JKO:
     """q⁺ = argmin W2²(·, q)/(2 dt) + F: implicit Euler of the Wasserstein metric, of order 1, for any dt.
 
     On a density of one axis in quantiles, whose nodes are carried from step to step, so that nothing is smoothed by
-    going to the grid and back; on Gaussians in (mean | factor); on points the proximal point method; on clouds with
+    going to the grid and back; of two axes by the dual of optimal transport, for entropies with potentials, internal
+    energies and divergences; on Gaussians in (mean | factor); on points the proximal point method; on clouds with
     each particle tied to its place before. `distance` of a step is how far it went. The energy never rises: a step in
     quantiles that would raise the energy of the cells by going to the grid starts from the cells again, and is counted
     in `restarts`. (With potentials or interactions beside more than an entropy it is the energy in quantiles that
