@@ -13,7 +13,7 @@ import wflow as wf
 from wflow.errors import InterruptionWarning, RunWarning, Status
 from wflow.loop import recorder
 from wflow.states import KINDS
-from wflow.steppers import SAMPLERS, STEPPERS
+from wflow.steppers import SAMPLERS, STEPPERS, MiniBatch
 from wflow.store import Reader, disk, verify
 
 P = wf.GaussianMixture([[-1.0], [1.5]], 0.5)
@@ -28,9 +28,12 @@ SAMPLED = wf.FDivergence("reverse-kl", P)
 CASES = [(stepper, word) for stepper in STEPPERS for word in KINDS.values()]
 
 
+MEAN = wf.Potential(wf.FiniteSum(lambda x, a: 0.25 * (x[0] ** 2 - a) ** 2, np.array([0.5, 1.0, 1.5])))
+
+
 def start(stepper, word):
     F, q = STARTS[word]
-    return (SAMPLED if stepper in SAMPLERS else F), q
+    return {MiniBatch: MEAN}.get(stepper, SAMPLED if stepper in SAMPLERS else F), q
 
 
 class Killed(BaseException):
