@@ -230,8 +230,6 @@ class DensityFlow:
     def _jko(self) -> str:
         if self.extra is not None or not isinstance(self.metric, Wasserstein):
             return f"{self.name} with what else moves the density is not the Wasserstein gradient flow"
-        if self.terms.shapes:
-            return "an energy of gradients or of all cells has no form in quantiles; take steppers.ImplicitEuler()"
         if self.variation.grid.dim > 1:
             return plane_refusal(self.variation.grid, self.terms, self._form)
         return line_refusal(self.variation.grid, self.terms)
