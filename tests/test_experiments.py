@@ -199,6 +199,17 @@ def test_aggregation(load: Any, tmp_path: Path) -> None:
     assert (tmp_path / "energy.png").exists()
 
 
+@pytest.mark.checklist("G14", "G15")
+def test_jko(load: Any, tmp_path: Path) -> None:
+    report = load("jko").main(cells=400, particles=60, halvings=2, out=tmp_path)
+    orders, errors = report["orders"], report["errors"]
+    assert 1.6 < orders.pop("variational BDF2") < 2.2
+    assert all(abs(order - 1) < 0.15 for order in orders.values())
+    np.testing.assert_allclose(errors["JKO"], errors["JKO of Gaussians"], rtol=3e-3)
+    assert errors["JKO"][0] < errors["implicit Euler, cells"][0]
+    assert (tmp_path / "errors.png").exists()
+
+
 @pytest.mark.checklist("G4", "D2", "D3", "D9", "D13")
 def test_landscape(load: Any, tmp_path: Path) -> None:
     report = load("landscape").main(cells=24, out=tmp_path)
