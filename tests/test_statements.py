@@ -3,13 +3,14 @@ mass, drifts that are no gradients, weak residuals, score divergences; and table
 
 from itertools import pairwise
 
+import autograd.numpy as anp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.linalg import solve_continuous_lyapunov
 
 import wflow as wf
-from wflow.derivatives import jacobian
+from wflow.derivatives import grad, jacobian
 from wflow.flows import make_flow
 from wflow.metrics import Chart, FisherRao, Newton, WassersteinFisherRao
 
@@ -221,3 +222,75 @@ def test_tables_printed_in_single_precision(name):
         step = wf.run(L, wf.Point(row.astype(float)), dt=rate, steps=1, metric=metric, save="ends").final.x
         ulps = np.abs(step - following.astype(float)) / np.spacing(np.maximum(np.abs(row), np.abs(following)))
         assert ulps.max() <= 2.0
+
+
+@pytest.mark.checklist("M18")
+def test_the_variance_preserving_process_is_the_flow_of_kl():
+    """β from 0.1 to 20 is the time ∫β/2 = 5.025: p_T of N(2, 1/4), with ā = e^-10.05 = 4.3186e-5."""
+    end = wf.run(KL, wf.Gaussian([2.0], 0.25), t_end=5.025, tol=1e-10, save="ends").final
+    assert_allclose(np.exp(-2 * 5.025), 4.3186e-5, rtol=1e-4)
+    assert_allclose([end.mean[0], end.cov[0, 0] ** 0.5], [0.0131431730, 0.9999838052], atol=1e-9)
+
+
+def backwards(x, t):
+    """The probability-flow ODE of the same process in the time 1 - t, with the score of p_t = N(2 √ā, 1 - 3ā/4)."""
+    beta, shrunk = 0.1 + 19.9 * (1 - t), np.exp(-0.1 * (1 - t) - 9.95 * (1 - t) ** 2)
+    return 0.5 * beta * (x - (x - 2 * np.sqrt(shrunk)) / (1 - 0.75 * shrunk))
+
+
+@pytest.mark.checklist("M17")
+@pytest.mark.parametrize(
+    ("stepper", "sds"),
+    [(wf.steppers.ExplicitEuler(), (0.48687, 0.49791, 0.49986)), (wf.steppers.Heun(), (0.51122, 0.50023, 0.50009))],
+    ids=["Euler", "Heun"],
+)
+def test_the_probability_flow_ode(stepper, sds):
+    """From N(0, 1) back to t = 0.001: an affine map, so that the images of 0 and 1 give mean and deviation."""
+    span, ends = 1 - 1e-3, []
+    for n in (10, 100, 1000):
+        cloud = wf.Particles([[0.0], [1.0]])
+        end = wf.run(None, cloud, drift=backwards, dt=span / n, steps=n, stepper=stepper, save="ends").final.positions
+        ends.append(end[1, 0] - end[0, 0])
+    assert_allclose(ends, sds, atol=6e-6)
+    exact = wf.run(
+        None, wf.Particles([[0.0], [1.0]]), drift=backwards, t_end=span, tol=1e-9, save="ends"
+    ).final.positions
+    assert_allclose([exact[0, 0], exact[1, 0] - exact[0, 0]], [1.9933172764, 0.5000905500], atol=1e-7)
+
+
+@pytest.mark.checklist("M21")
+def test_instantaneous_change_of_variables():
+    """d log p/dt = -∇·v along the way: logistic growth, and the gradient flow on PBDL, by Gauss–Legendre frames."""
+    nodes, weights = np.polynomial.legendre.leggauss(24)
+    T = 1.5
+    result = wf.run(
+        None, wf.Point([0.2]), drift="x*(1 - x)", t_end=T, tol=1e-10, save=np.append(0.5 * T * (1 + nodes), T)
+    )
+    z = np.array([s.x[0] for s in result.states])
+    assert_allclose(z[-1], 0.5283958222, atol=1e-9)
+    assert_allclose(-0.5 * T * weights @ (1 - 2 * z[1:-1]), -0.4430565993, atol=1e-9)
+    L, T = wf.Potential("x**2 + y**4"), 0.1
+    result = wf.run(L, wf.Point([3.0, 3.0]), t_end=T, tol=1e-10, save=np.append(0.5 * T * (1 + nodes), T))
+    spread = [np.trace(L.field.hessian(s.x[None])[0]) for s in result.states[1:-1]]
+    assert_allclose(0.5 * T * weights @ spread, 0.2 + 1.5 * np.log(8.2), atol=1e-7)
+    assert_allclose(0.2 + 1.5 * np.log(8.2), 3.3562012314, atol=1e-10)
+
+
+@pytest.mark.checklist("M20")
+def test_the_adjoint_equation_gives_the_gradient_of_the_end():
+    """z' = A z over T = 2, L = |z|²/2: a' = -Aᵀ a backwards from z(T), and reverse mode through the steps."""
+    end = wf.run(None, wf.Point([1.0, 0.5]), drift=["y", "-x - y/2"], t_end=2.0, tol=1e-11, save="ends").final
+    assert_allclose(end.x, [0.22185556, -0.76657254], atol=1e-8)
+    adjoint = wf.run(None, end, drift=["-y", "x - y/2"], t_end=2.0, tol=1e-11, save="ends").final.x
+    assert_allclose(adjoint, [0.43277221, 0.40816227], atol=1e-8)
+
+    def loss(z, n=200):
+        A, h = np.array([[0.0, 1.0], [-1.0, -0.5]]), 2.0 / n
+        for _ in range(n):
+            k1 = anp.dot(A, z)
+            k2 = anp.dot(A, z + 0.5 * h * k1)
+            k3 = anp.dot(A, z + 0.5 * h * k2)
+            z = z + h / 6 * (k1 + 2 * k2 + 2 * k3 + anp.dot(A, z + h * k3))
+        return anp.sum(z**2) / 2
+
+    assert_allclose(grad(loss)([1.0, 0.5]), adjoint, atol=1e-8)
