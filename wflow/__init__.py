@@ -22,7 +22,7 @@ _HOMES = {
     "flows": ("energy",),
     "comparison": ("compare",),
     "orders": ("convergence",),
-    "distances": ("wasserstein2",),
+    "distances": ("displacement", "transport_map", "wasserstein2"),
     "spectra": ("committor", "equilibrium", "first_passage_time", "spectrum"),
     "results": ("Result", "load"),
     "loop": ("iterate", "run"),
@@ -36,7 +36,7 @@ __all__ = ["__version__", *sorted(_HOME), *_MODULES]
 if TYPE_CHECKING:
     from . import derivatives, estimators, exact, metrics, plot, steppers
     from .comparison import compare
-    from .distances import wasserstein2
+    from .distances import displacement, transport_map, wasserstein2
     from .errors import FileError, InputError, InterruptionWarning, RunWarning, Status
     from .flows import energy
     from .functionals import (

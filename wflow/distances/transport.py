@@ -57,7 +57,7 @@ def wasserstein2_with_method(a: Any, b: Any, rng: Any = 0) -> tuple[float, str]:
     if a.dim == 1:
         exact = all(isinstance(s, Density | Particles | Uniform) for s in (a, b))
         text = "quantiles, exact" if exact else "quantiles of fine cells"
-        return transport.wasserstein2_pieces(_pieces(a), _pieces(b)), text
+        return transport.wasserstein2_pieces(pieces_of(a), pieces_of(b)), text
     draw = generator(rng)
     return coupled(as_atoms(a, b, draw), as_atoms(b, a, draw))
 
@@ -108,7 +108,7 @@ def _on_grid_of(measure: Any, other: Any) -> Any:
     return Density(other.grid, measure) if abs(mass - 1.0) < 1e-4 else measure
 
 
-def _pieces(measure: Any) -> Pieces:
+def pieces_of(measure: Any) -> Pieces:
     """A measure on the line as pieces (left, right, mass) in rising order."""
     if isinstance(measure, Particles):
         order = np.argsort(measure.positions[:, 0], kind="stable")
@@ -125,7 +125,7 @@ def _pieces(measure: Any) -> Pieces:
         return _normal_pieces([(float(p.mean[0]), float(p.factor[0, 0])) for p in parts], weights)
     if isinstance(measure, KernelDensity):
         density = _kernel_cells(measure)
-        return _pieces(density)
+        return pieces_of(density)
     raise InputError(f"no quantiles are known for {measure!r}; put it on a grid: wf.Density(grid, target)")
 
 
