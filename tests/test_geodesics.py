@@ -59,7 +59,7 @@ def test_maps_push_forward_and_cost_the_distance():
     moved = wf.transport_map(A, B)(x)
     assert np.all(np.diff(moved[:, 0]) >= 0.0)
     assert_allclose(A.values @ np.sum((moved - x) ** 2, axis=1) * GRID.volume, wf.wasserstein2(A, B) ** 2, rtol=1e-3)
-    assert_allclose(A.values @ moved[:, 0] * GRID.volume, B.mean[0], atol=1e-4)
+    assert_allclose(A.values @ moved[:, 0] * GRID.volume, B.mean[0], atol=1e-3)
     assert_allclose(wf.transport_map(A, wf.Gaussian([1.0], 4.0))([[0.0], [1.0]]), [[1.0], [3.0]], atol=1e-3)
 
 
