@@ -29,8 +29,13 @@ class MeshSums:
     def __call__(self, masses: Array) -> tuple[Array, Array]:
         """As `PairSums`: a kernel of peak 1."""
         values, gradient = convolve(self.mesh, self.positions, masses[0])
-        rows = [values, *(convolve(self.mesh, self.positions, np.ascontiguousarray(m))[0] for m in masses[1:])]
-        return np.stack(rows) / self.peak, gradient / self.peak
+        rows = np.empty(masses.shape)
+        rows[0] = values
+        for row, mass in zip(rows[1:], masses[1:], strict=True):
+            row[:] = convolve(self.mesh, self.positions, np.ascontiguousarray(mass))[0]
+        rows /= self.peak
+        gradient /= self.peak
+        return rows, gradient
 
 
 def engine(positions: Array, extent: Array, width: Array, box: Box | None, order: int, ratio: float) -> str:
