@@ -79,6 +79,10 @@ class ParticleFlow:
         xi = self._slope(time + 0.5 * dt, state)[:, None]
         return grown(state, -length * centred(state.weights[:, None], xi))
 
+    def apart(self, time: float, one: Particles, other: Particles) -> float:
+        """The distance of two clouds; samplers, for whom it is there, do not adapt."""
+        return self.error(one, one.coordinates - other.coordinates)
+
     @property
     def _only_blobs(self) -> bool:
         """Whether nothing moves the cloud but internal energies of its mollified density."""

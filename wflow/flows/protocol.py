@@ -152,6 +152,9 @@ class Split(Protocol):
     def react(self, time: float, state: Any, dt: float) -> Any:
         """The state after the reaction alone over dt."""
 
+    def apart(self, time: float, one: Any, other: Any) -> float:
+        """The distance of two states in the measure of `error`, or what the reaction makes of it later."""
+
 
 def ahead_of(here: Array, memory: Memory | None, ahead: float) -> Array:
     """The coordinates x + w (x - x') of `Flow.proximal`."""

@@ -37,7 +37,8 @@ def strang(stepper: Stepper, flow: Any, time: float, state: Any, dt: float, memo
     """Half the reaction, the stepper's step of the transport, half the reaction.
 
     The error of an adaptive step is its own plus that of the splitting: the difference to the order of parts turned
-    round, which has the order of Strang's error and is zero where either part does nothing.
+    round, which has the order of Strang's error and is zero where either part does nothing; it counts by what the
+    reaction will make of it, since what is too small to be seen now decides when a far mode comes up.
     """
     half = flow.react(time, state, 0.5 * dt)
     kept = isinstance(stepper, NOISY)  # others remember rates, which the reaction changes
@@ -47,7 +48,7 @@ def strang(stepper: Stepper, flow: Any, time: float, state: Any, dt: float, memo
     if not (stepper.adaptive and status is Status.RUNNING):
         return replace(step, state=new, memory=step.memory if kept else {}, status=status, energy=np.nan)
     swapped = _swapped(flow, time, state, half.coordinates, step.state.coordinates, dt)
-    error = step.error + flow.error(new, new.coordinates - swapped)
+    error = step.error + flow.apart(time + dt, new, state.at(swapped))
     return replace(step, state=new, memory={}, status=status, error=error, energy=np.nan)
 
 
