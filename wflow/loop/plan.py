@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,11 @@ class Plan:
     stop: Callable[[float, Any], bool] | None
     diagnostics: dict[str, Callable[[float, Any], float]]
     max_steps: int | None
+
+    @cached_property
+    def framed(self) -> tuple[str, ...]:
+        """Names in the stepper's memory that belong to a frame; asked at every step, and a protocol is slow to check."""
+        return self.stepper.framed if isinstance(self.stepper, Framed) else ()
 
 
 # What `run` and `iterate` take besides the functional and the state.

@@ -64,7 +64,7 @@ def opening(plan: Plan) -> Standing:
 
 def extras(plan: Plan, memory: Memory) -> dict[str, Array]:
     """The part of a memory that belongs to a frame."""
-    return {name: memory[name] for name in plan.stepper.framed} if isinstance(plan.stepper, Framed) else {}
+    return {name: memory[name] for name in plan.framed}
 
 
 def to_arrays(standing: Standing, weighted: bool = False) -> dict[str, Array]:
