@@ -18,6 +18,7 @@ from wflow.steppers import (
     BogackiShampine,
     ExplicitEuler,
     Exponential,
+    Framed,
     ProximalGradient,
     Stepper,
 )
@@ -55,7 +56,7 @@ class Plan:
 
     @cached_property
     def framed(self) -> tuple[str, ...]:
-        """Names in the stepper's memory that belong to a frame; asked at every step, and a protocol is slow to check."""
+        """Names in the stepper's memory that belong to a frame: asked every step, and protocols are slow to check."""
         return self.stepper.framed if isinstance(self.stepper, Framed) else ()
 
 
