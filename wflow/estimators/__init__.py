@@ -1,7 +1,7 @@
 """Samples to density and score, arrays only: bandwidth rules, exact and mesh kernel sums, fitted
 Gaussians."""
 
-from wflow.estimators.bandwidth import RULES, bandwidths, check_bandwidth
+from wflow.estimators.bandwidth import RULES, bandwidths, check_bandwidth, given_bandwidth
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Estimate
 from wflow.estimators.direct import direct_log_density
@@ -36,6 +36,7 @@ __all__ = [
     "direct_log_density",
     "engine",
     "gaussian_sums",
+    "given_bandwidth",
     "laplace_sums",
     "median_distance",
     "mesh_error",

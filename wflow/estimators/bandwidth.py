@@ -48,9 +48,16 @@ def check_bandwidth(bandwidth: ArrayLike, d: int) -> Array:
         raise InputError(f"a bandwidth is one number or one per axis ({d}), got the shape {width.shape}")
     if not np.all(np.isfinite(width) & (width > 0)):
         raise InputError(f"a bandwidth must be positive and finite, got {width}")
+    return np.ascontiguousarray(np.broadcast_to(width, (d,)))
+
+
+def given_bandwidth(bandwidth: ArrayLike, d: int) -> Array:
+    """As `check_bandwidth`, for what a user gives: within the range where its powers are numbers. The rules may give
+    others, to a cloud that flies apart."""
+    width = check_bandwidth(bandwidth, d)
     if np.any((width < SMALLEST) | (width > LARGEST)):
         raise InputError(f"a bandwidth must lie between {SMALLEST:g} and {LARGEST:g}, got {width}")
-    return np.ascontiguousarray(np.broadcast_to(width, (d,)))
+    return width
 
 
 def bandwidths(samples: ArrayLike, weights: ArrayLike | None, rule: str | ArrayLike) -> Array:

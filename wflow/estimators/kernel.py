@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wflow.errors import InputError, choose
-from wflow.estimators.bandwidth import RULES, check_bandwidth, rule_bandwidth
+from wflow.estimators.bandwidth import RULES, check_bandwidth, given_bandwidth, rule_bandwidth
 from wflow.estimators.box import Box
 from wflow.estimators.cells import near_pairs
 from wflow.estimators.cloud import Array, Estimate, check_positions, check_weights
@@ -56,7 +56,7 @@ class Kernel:
         if isinstance(self.bandwidth, str):
             choose(self.bandwidth, RULES, "bandwidth rule")
         else:
-            width = check_bandwidth(self.bandwidth, max(1, np.size(self.bandwidth)))
+            width = given_bandwidth(self.bandwidth, max(1, np.size(self.bandwidth)))
             plain = float(width[0]) if len(width) == 1 else tuple(width.tolist())
             object.__setattr__(self, "bandwidth", plain)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wflow.errors import InputError
-from wflow.estimators import check_bandwidth
+from wflow.estimators import given_bandwidth
 from wflow.functionals.base import DensityTerm, Functional
 
 
@@ -38,7 +38,7 @@ class Blob(Functional):
                 raise InputError(f"Blob mollifies energies of the density; {term!r} is none: add it outside of Blob")
         if isinstance(bandwidth, str):
             raise InputError(f"Blob needs a bandwidth in numbers, which stays as the cloud moves, got {bandwidth!r}")
-        width = check_bandwidth(bandwidth, max(1, np.size(bandwidth)))
+        width = given_bandwidth(bandwidth, max(1, np.size(bandwidth)))
         plain = float(width[0]) if len(width) == 1 else tuple(width.tolist())
         object.__setattr__(self, "functional", functional)
         object.__setattr__(self, "bandwidth", plain)
