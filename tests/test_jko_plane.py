@@ -24,14 +24,14 @@ def wide(n):
 
 @pytest.mark.checklist("G14")
 def test_gaussian_closed_form_as_a_product():
-    """Mean 1/1.1 and standard deviation 1.8668776139 along both axes; asked to 1e-3, the spline gives far more."""
+    """Mean 1/1.1 and standard deviation 1.8668776139 along both axes; the dual is solved to 1e-6 of the mass."""
     q = wide(64)
     result = wf.run(KL, q, dt=0.1, steps=1, stepper=JKO())
     end = result.final
     assert result.status is Status.COMPLETE
-    assert_allclose(end.mean, 1 / 1.1, rtol=0, atol=1e-6)
-    assert_allclose(np.sqrt(np.diag(end.cov)), 1.8668776139, rtol=0, atol=1e-6)
-    assert_allclose(end.cov[0, 1], 0.0, rtol=0, atol=1e-6)
+    assert_allclose(end.mean, 1 / 1.1, rtol=0, atol=1e-5)
+    assert_allclose(np.sqrt(np.diag(end.cov)), 1.8668776139, rtol=0, atol=1e-5)
+    assert_allclose(end.cov[0, 1], 0.0, rtol=0, atol=1e-5)
     assert_allclose(result.steps["distance"], np.sqrt(2) * np.hypot(1 - 1 / 1.1, 2 - 1.8668776139), rtol=1e-5)
     law = wf.Density(q.grid, wf.Gaussian([1 / 1.1] * 2, 1.8668776139**2))
     assert np.abs(end.values - law.values).sum() * q.grid.volume < 1e-3

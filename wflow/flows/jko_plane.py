@@ -3,7 +3,7 @@
 For F = Σ π φ(q/π), entropy plus potential among them, the minimiser is q = π (φ')⁻¹(ξ) with ξ = δF/δq the potential of
 the transport back. Where a vacuum has finite ξ = φ'(0) (porous medium), ξ is rounded off there over a thousandth of its
 range, q falls off exponentially beyond a front instead of ending there, and the dual is solved to 2e-4 of the mass;
-elsewhere to 1e-7. Where the map is not smooth on the scale of cells (rough data over a long step, mass drawn off a wall
+elsewhere to 1e-6. Where the map is not smooth on the scale of cells (rough data over a long step, mass drawn off a wall
 faster than cells resolve, a front over tens of cells) Newton's method may not find it: the solve then says so.
 """
 
@@ -23,7 +23,8 @@ from wflow.linalg.envelope import climb
 from wflow.states import Density
 
 ROUNDING = 1e-3  # of the range of ξ, next to a front
-GOALS = {False: 1e-7, True: 2e-4}
+GOALS = {False: 1e-6, True: 2e-4}
+MOST = 20  # Newton iterations; four to seven are the rule
 FAINTEST = 1e-30  # of the largest mass: emptier cells start from this
 LOGS = np.linspace(-200.0, 200.0, 4001)
 
@@ -109,9 +110,9 @@ def plane_step(form: Reference, state: Density, near: Callable[[], Density], tau
     law = Response(form.generator, logs, width)
     goal = GOALS[bool(np.isfinite(ends[0]))]
     kappa = grid.spacing**2 / tau
-    answer = climb(law, mass, kappa, law.potential(mass), goal, 20)
+    answer = climb(law, mass, kappa, law.potential(mass), goal, MOST)
     if not answer.converged:
-        answer = climb(law, mass, kappa, law.potential(near().values * grid.volume), goal, 20)
+        answer = climb(law, mass, kappa, law.potential(near().values * grid.volume), goal, MOST)
     found = law.density(answer.values)
     values = found * (mass.sum() / found.sum()) / grid.volume
     centers = np.moveaxis(np.indices(grid.cells), 0, -1) + 0.5
