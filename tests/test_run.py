@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import wflow as wf
 from wflow.errors import RunWarning, Status
+from wflow.flows import ParticleFlow
 from wflow.steppers import (
     STEPPERS,
     TRBDF2,
@@ -238,3 +239,21 @@ def test_every_stepper_says_what_it_counts():
         assert set(stepper().counters) <= set(result.steps)
         assert {"time", "dt", "rejections"} <= set(result.steps)
         assert all(len(series) == 2 for series in result.steps.values())
+
+
+def test_a_frame_is_kept_where_its_energy_is_not_defined(monkeypatch):
+    """As for a cloud that has flown so far apart that no density can be estimated."""
+    exact = ParticleFlow.energy
+
+    def energy(self, time, state):
+        if time > 0.5:
+            raise wf.InputError("no density here")
+        return exact(self, time, state)
+
+    monkeypatch.setattr(ParticleFlow, "energy", energy)
+    cloud = wf.Particles(np.linspace(-1.0, 1.0, 9)[:, None])
+    F = wf.Entropy() + wf.Potential("x**2")
+    result = wf.run(F, cloud, dt=0.25, steps=4, stepper=wf.steppers.Heun(), save="all")
+    assert len(result.states) == 5
+    assert np.isfinite(result.diagnostics["energy"][:3]).all()
+    assert np.isnan(result.diagnostics["energy"][-1])

@@ -1,12 +1,24 @@
 """The energy balance of a run, F(0) - F(t) = ∫ dissipation, kept step by step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from wflow.errors import InputError
 from wflow.loop.plan import Plan
 from wflow.steppers import Memory
+
+
+def measured(quantity: Callable[..., float], time: float, state: Any, *known: Any) -> float:
+    """A quantity, nan where it is not defined at a state that a run has reached: the frame must not be lost for it."""
+    try:
+        return quantity(time, state, *known)
+    except (InputError, np.linalg.LinAlgError):
+        if time == 0.0:
+            raise
+        return np.nan
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,7 @@ class Ledger:
         """The ledger after a step."""
         known = memory["rate"] if "rate" in memory and float(memory["time"]) == time else None
         with np.errstate(all="ignore"):
-            power = plan.flow.dissipation(time, state, known)
+            power = measured(plan.flow.dissipation, time, state, known)
         if not (np.isfinite(self.power) and np.isfinite(self.start)):
             return Ledger(time, energy, 0.0, power, 0.0)
         spent = self.spent + 0.5 * (time - self.time) * (self.power + power)

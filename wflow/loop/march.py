@@ -11,7 +11,7 @@ from wflow.arrays import Array
 from wflow.errors import InputError, Status
 from wflow.flows import Split
 from wflow.loop.control import Controller
-from wflow.loop.ledger import Ledger
+from wflow.loop.ledger import Ledger, measured
 from wflow.loop.plan import Plan
 from wflow.loop.recorder import step_names
 from wflow.loop.standing import CounterNoise, Standing, extras
@@ -92,7 +92,7 @@ def _energy(plan: Plan, step: Step, time: float) -> float:
     if np.isfinite(step.energy) or not plan.flow.facts.metered:
         return step.energy
     with np.errstate(all="ignore"):
-        return plan.flow.energy(time, step.state)
+        return measured(plan.flow.energy, time, step.state)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError, Status
-from wflow.loop.ledger import keeps_balance
+from wflow.loop.ledger import keeps_balance, measured
 from wflow.loop.plan import Plan
 from wflow.loop.standing import Standing, extras, from_arrays, opening, to_arrays
 from wflow.records import box, describe_grid, row
@@ -160,9 +160,9 @@ def measure(plan: Plan, time: float, state: Any, energy: float) -> dict[str, flo
     wanted = not (isinstance(state, Particles) and state.dim > 3 and not flow.facts.metered)
     with np.errstate(all="ignore"):  # of a state about to overflow: the status says so
         if wanted:
-            values["energy"] = energy if np.isfinite(energy) else flow.energy(time, state)
+            values["energy"] = energy if np.isfinite(energy) else measured(flow.energy, time, state)
         if flow.facts.balanced:
-            values["dissipation"] = flow.dissipation(time, state)
+            values["dissipation"] = measured(flow.dissipation, time, state)
         values |= flow.measures(time, state)
     for name, function in plan.diagnostics.items():
         if name in values:
