@@ -217,3 +217,14 @@ def test_the_flow_of_a_plain_value_function():
 def test_bad_input_is_refused(call, words):
     with pytest.raises(wf.InputError, match=words):
         call(bumps(wf.Grid(-2, 2, 12)))
+
+
+def test_a_vacuum_ends_with_a_status():
+    """Fisher information of a density with empty cells: its second derivative is not finite there."""
+    q = wf.Density(wf.Grid(-1.0, 1.0, 40), lambda x: np.maximum(0.0, 0.25 - x[:, 0] ** 2))
+    for stepper in (None, wf.steppers.ImplicitEuler()):
+        step = {} if stepper is None else {"dt": 1e-6}
+        with pytest.warns(wf.RunWarning):
+            result = wf.run(wf.FisherInformation(), q, t_end=1e-5, stepper=stepper, **step)
+        assert not result.status.good
+        assert len(result.states) >= 1

@@ -107,8 +107,11 @@ def spread(mobility: Weights, curvature: csc_matrix) -> csc_matrix:
 
 
 def inverse_of(matrix: csc_matrix, scale: float) -> Callable[[Array], Array]:
-    """r ↦ (1 + s M)⁻¹ r."""
-    factors = splu(csc_matrix(identity(matrix.shape[0]) + scale * matrix))
+    """r ↦ (1 + s M)⁻¹ r; `LinAlgError` where the matrix is singular or not finite, as out of a vacuum."""
+    try:
+        factors = splu(csc_matrix(identity(matrix.shape[0]) + scale * matrix))
+    except RuntimeError as error:  # SciPy's word for both
+        raise np.linalg.LinAlgError(str(error)) from None
 
     def apply(r: Array) -> Array:
         return factors.solve(np.ascontiguousarray(r).ravel()).reshape(r.shape)

@@ -50,6 +50,7 @@ def solve_metric(matrix: Array, covector: Array, damping: float, what: str) -> A
     if low <= len(values) * np.finfo(float).eps * float(values[-1]):  # zero, to its rounding
         raise InputError(
             f"{what} has the smallest eigenvalue {low:g}, so the step would not descend; "
-            f"take a damping above {damping - low:g}, or metrics.Euclidean() there"
+            f"take a damping above {damping - min(low, 0.0) + 1e-6 * max(abs(float(values[-1])), 1e-300):.3g}, or "
+            "metrics.Euclidean() there"
         )
     return np.asarray(-np.linalg.solve(damped, covector), dtype=np.float64)
