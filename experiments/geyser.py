@@ -31,7 +31,7 @@ def main(
     reverse divergence F(q) = ∫ q log(q/p), whose Wasserstein gradient flow from q₀ = N((1.5, -1.5), 0.4 I), a
     Gaussian off to the side, is stated once and solved three times:
 
-    on a grid, as the Fokker–Planck equation ∂q/∂t = ∇·(p ∇(q/p)), by TR-BDF2;
+    on a grid, as the Fokker–Planck equation ∂q/∂t = ∇·(p ∇(q/p)), by the default stepper;
 
     with particles, as the ODE dx/dt = ∇ log p - ∇ log q̂, where q̂ is the kernel density of the particles themselves
     with the given bandwidth;

@@ -213,3 +213,17 @@ def test_other_files_and_objects_are_refused(tmp_path, line):
         wf.plot.state(STATES["space"], target=wf.Gaussian(np.zeros(3), 1.0))
     with pytest.raises(wf.InputError, match="names has 2"):
         wf.plot.frames(line, names=["a", "b"])
+
+
+def test_a_path_may_come_second(tmp_path):
+    q = wf.Density(wf.Grid(-2.0, 2.0, 20), lambda x: 1.0 + x[:, 0] ** 2)
+    result = wf.run(wf.Entropy(), q, t_end=0.1, save=3)
+    for draw, thing in (
+        (wf.plot.state, q),
+        (wf.plot.energy, result),
+        (wf.plot.ridge, result),
+        (wf.plot.result, result),
+    ):
+        path = tmp_path / f"{draw.__name__}.png"
+        draw(thing, path)
+        assert path.stat().st_size > 1000

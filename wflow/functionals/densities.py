@@ -56,6 +56,8 @@ class FDivergence(Functional):
             raise InputError("total-variation has no flow: f'' = 0 almost everywhere, so its velocity is zero")
         choose(self.name, NAMES, "divergence")
         if (self.name == "alpha") != (self.alpha is not None):
+            if self.alpha is None:
+                raise InputError("the divergence 'alpha' needs its number: FDivergence('alpha', target, alpha=0.5)")
             raise InputError(f"alpha=... goes with the divergence 'alpha' and with no other, got {self.name!r}")
         if self.alpha is not None and floats("alpha", self.alpha).ndim:
             raise InputError(f"alpha must be one number, got {self.alpha}")

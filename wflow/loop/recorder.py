@@ -167,7 +167,10 @@ def measure(plan: Plan, time: float, state: Any, energy: float) -> dict[str, flo
     for name, function in plan.diagnostics.items():
         if name in values:
             raise InputError(f"the diagnostic {name!r} is there already; take another name")
-        values[name] = float(function(time, state))
+        found = np.asarray(function(time, state))
+        if found.size != 1 or found.dtype.kind not in "fiub":
+            raise InputError(f"the diagnostic {name!r} must give a number, got {found.dtype} of shape {found.shape}")
+        values[name] = float(found.item())
     return values
 
 

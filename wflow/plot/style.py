@@ -54,14 +54,21 @@ LETTERS = 9.5  # of a title on an inch
 
 
 def styled(draw: Any) -> Any:
-    """A function that draws in the package's look, whatever the user's settings."""
+    """A function that draws in the package's look, whatever the user's settings; the name of a picture is its path
+    also where it comes second."""
 
     @wraps(draw)
     def inner(*arguments: Any, **named: Any) -> Any:
+        if len(arguments) == 2 and _names_picture(arguments[1]) and "path" not in named:
+            arguments, named = arguments[:1], {**named, "path": arguments[1]}
         with rc_context(STYLE):
             return draw(*arguments, **named)
 
     return inner
+
+
+def _names_picture(argument: Any) -> bool:
+    return isinstance(argument, str | Path) and Path(argument).suffix.lower() in STAMPS
 
 
 def new_figure(width: float, height: float) -> Figure:

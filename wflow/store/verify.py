@@ -58,7 +58,8 @@ def _whole(path: Path) -> tuple[list[str], bool]:
     found = trailer.digest(path, path.stat().st_size - trailer.LENGTH)
     if found == stored:
         return [], True
-    return [f"the file is not as it was written: its checksum is {found.decode()}, not {stored!r}"], True
+    kept = bytes(stored).decode(errors="replace")
+    return [f"the file is not as it was written: its checksum is {found.decode()}, not {kept}"], True
 
 
 def _frames(view: View) -> list[str]:
