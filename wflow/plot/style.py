@@ -59,10 +59,11 @@ def styled(draw: Any) -> Any:
 
     @wraps(draw)
     def inner(*arguments: Any, **named: Any) -> Any:
-        if len(arguments) == 2 and _names_picture(arguments[1]) and "path" not in named:
-            arguments, named = arguments[:1], {**named, "path": arguments[1]}
+        given = list(arguments)
+        if len(given) == 2 and _names_picture(given[1]) and "path" not in named:
+            named["path"] = given.pop()
         with rc_context(STYLE):
-            return draw(*arguments, **named)
+            return draw(*given, **named)
 
     return inner
 
