@@ -107,18 +107,25 @@ def _lines(ax: Any, states: list[Any], names: list[str]) -> None:
 
 
 def _planes(ax: Any, states: list[Any], names: list[str]) -> None:
-    shown, filled = [], False
+    shown, filled, ground = [], False, None
     # Fills first, or they would hide what stands before them in the list.
     for k in sorted(range(len(states)), key=lambda k: not isinstance(states[k], Density)):
         state, color = states[k], COLORS[k % len(COLORS)]
         if isinstance(state, Density) and filled:
-            values, grid = draw.marginal(state), state.grid
-            levels = values.max() * np.array([0.1, 0.3, 0.6, 0.9])
-            ax.contour(grid.centers[0], grid.centers[1], values.T, levels=levels, colors=color, linewidths=1.4)
+            _contours(ax, state, color)
         else:
             draw.draw_plane(ax, state, color=color, over=filled)
-            filled = filled or isinstance(state, Density)
+            ground = (state, color) if isinstance(state, Density) else ground
+            filled = ground is not None
         line = isinstance(state, Density)
         look = {"linewidth": 4.0} if line else {"marker": "o", "linestyle": "none", "markersize": 7.0}
         shown.append((k, Line2D([], [], color=color, label=names[k], **look)))
+    if ground is not None and len(states) > 1:  # dots hide the fill: its lines go over them
+        _contours(ax, *ground)
     ax.legend(handles=[one for _, one in sorted(shown, key=lambda pair: pair[0])], loc="upper right")
+
+
+def _contours(ax: Any, state: Density, color: str) -> None:
+    values, grid = draw.marginal(state), state.grid
+    levels = values.max() * np.array([0.1, 0.3, 0.6, 0.9])
+    ax.contour(grid.centers[0], grid.centers[1], values.T, levels=levels, colors=color, linewidths=1.4, zorder=6)
