@@ -92,14 +92,18 @@ def test_many_cells_are_gathered_in_boxes_within_the_bound(monkeypatch):
     monkeypatch.setattr(atoms.transport, "EXACT_PAIRS", 300**2)
     grid = wf.Grid([-6.0, -6.0], [6.0, 6.0], 60)
     a, b = wf.Gaussian([1.0, 0.0], [1.0, 0.5]), wf.Gaussian([0.0, 0.5], 1.0)
-    value, method = wasserstein2_with_method(wf.Density(grid, a), wf.Density(grid, b))
+    cells = [atoms.as_atoms(wf.Density(grid, q), None, np.random.default_rng(0)) for q in (a, b, a)]
+    value, method = atoms.coupled(*cells[:2])
     exact = wasserstein2(a, b)
     assert "boxes" in method
     bound = float(method.split("at most ")[1])
     assert abs(value - exact) < min(bound, 0.04 * exact)
-    # A target that the grid holds is put on it; what is alike stays alike.
-    assert wasserstein2(wf.Density(grid, a), b) == pytest.approx(value, rel=1e-9)
-    assert wasserstein2(wf.Density(grid, a), a) < 1e-9
+    # What is alike stays alike.
+    assert atoms.coupled(cells[0], cells[2])[0] < 1e-9
+    # A target that the grid holds is put on it.
+    on_grid = wf.Density(grid, a)
+    assert wasserstein2(on_grid, b) == wasserstein2(on_grid, wf.Density(grid, b))
+    assert wasserstein2(on_grid, a) < 1e-9
     # Centres of mass are kept: W2 is at least the distance of the means.
     cloud = wf.Particles(np.random.default_rng(1).normal(size=(500, 2)))
     moved = wf.Particles(cloud.positions + np.array([30.0, 40.0]))

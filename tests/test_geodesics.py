@@ -80,7 +80,7 @@ def test_refusals():
         wf.displacement(A, wf.Gaussian([0.0], 1.0), 0.5)
     plane = wf.Density(wf.Grid([0, 0], [1, 1], 4), np.ones(16))
     with pytest.raises(wf.InputError, match="in one dimension"):
-        wf.displacement(plane, plane, 0.5)
+        wf.transport_map(plane, wf.Particles([[0.0, 1.0]]))
     with pytest.raises(wf.InputError, match="must hold the second"):
         wf.displacement(wf.Density(wf.Grid(0.0, 1.0, 4), np.ones(4)), A, 0.5)
     many = wf.Particles(np.zeros((2001, 1)))

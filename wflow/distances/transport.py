@@ -7,6 +7,7 @@ from scipy.special import ndtr
 
 from wflow.arrays import Array, generator
 from wflow.distances.atoms import as_atoms, coupled
+from wflow.distances.plane import plane_wasserstein2
 from wflow.errors import InputError
 from wflow.estimators import mesh_estimate
 from wflow.grid import Grid
@@ -17,6 +18,7 @@ from wflow.targets import GaussianMixture, Gibbs, KernelDensity, Target, Uniform
 FINE = 20_000
 REACH = 9.0  # standard deviations on each side of a normal density; beyond lies 2e-19 of the mass
 DIRECT_PAIRS = 10_000_000
+FEW_PAIRS = 400 * 400
 
 Pieces = tuple[Array, Array, Array]
 
@@ -27,12 +29,16 @@ def wasserstein2(a: Any, b: Any, rng: Any = 0) -> float:
     A Density counts as constant on its cells, Particles as point masses; distances are Euclidean, also in a periodic
     box. Two Gaussians, or a Point and anything: closed forms, exact to rounding. One dimension: quantiles, exact for
     Density, Particles and Uniform, to about 1e-6 standard deviations for other targets. Beyond: the linear program
-    of the coupling, exact for particles up to 2000 by 2000; larger clouds and cells of a grid are first gathered in
-    boxes (d = 2, 3), with a bound on the error, or compared by slices (d > 3), a lower bound.
-    `wasserstein2_with_method` says which, and the bound. `rng` draws from targets where neither is possible. Cost:
-    milliseconds in one dimension, up to some seconds for the program. Raises `InputError` for a Gibbs target without
-    a density on a grid to put it on, and unequal dimensions. Source: Santambrogio, Optimal Transport for Applied
-    Mathematicians (2015), ch. 2; Flamary et al., POT, JMLR 22 (2021).
+    of the coupling, exact for particles up to 2000 by 2000; larger clouds are first gathered in boxes (d = 2, 3),
+    with a bound on the error, or compared by slices (d > 3), a lower bound. Two densities on grids, equal or not, go by
+    Sinkhorn divergences extrapolated to ε = 0, with an estimate of the error: on 64² cells 2e-6 of W2 for Gaussians
+    five cells wide, 2e-3 for peaks of two thirds of a cell, 3 % where W2 is one cell; translates are exact. Up to 400
+    by 400 filled cells take the linear program between centres.
+    `wasserstein2_with_method` says which, and the error. `rng` draws from targets where neither is possible. Cost:
+    milliseconds in one dimension, up to some seconds for the program; for two densities on grids 0.1 s of processor
+    for 64² cells, 1 to 7 s for 256², smooth ones least. Raises `InputError` for a Gibbs target without a density on a
+    grid to put it on, and unequal dimensions. Source: Santambrogio, Optimal Transport for Applied Mathematicians
+    (2015), ch. 2; Flamary et al., POT, JMLR 22 (2021); Chizat et al., NeurIPS 2020: see `wflow/linalg/entropic.py`.
 
     >>> wasserstein2(Point([0.0, 0.0]), Point([3.0, 4.0]))
     5.0
@@ -49,7 +55,7 @@ def wasserstein2_with_method(a: Any, b: Any, rng: Any = 0) -> tuple[float, str]:
     _check(a, b)
     if isinstance(a, Gaussian) and isinstance(b, Gaussian):
         return transport.bures(a.mean, a.cov, b.mean, b.cov), "closed form of Bures, exact"
-    a, b = _on_grid_of(a, b), _on_grid_of(b, a)
+    a, b = on_grid_of(a, b), on_grid_of(b, a)
     if isinstance(a, Point) or isinstance(b, Point):
         point, other = (a, b) if isinstance(a, Point) else (b, a)
         mean, cov = moments(other)
@@ -58,6 +64,10 @@ def wasserstein2_with_method(a: Any, b: Any, rng: Any = 0) -> tuple[float, str]:
         exact = all(isinstance(s, Density | Particles | Uniform) for s in (a, b))
         text = "quantiles, exact" if exact else "quantiles of fine cells"
         return transport.wasserstein2_pieces(pieces_of(a), pieces_of(b)), text
+    if isinstance(a, Density) and isinstance(b, Density):
+        filled = np.count_nonzero(a.values) * np.count_nonzero(b.values)
+        if filled > FEW_PAIRS:
+            return plane_wasserstein2(a, b)
     draw = generator(rng)
     return coupled(as_atoms(a, b, draw), as_atoms(b, a, draw))
 
@@ -95,7 +105,7 @@ def _check(a: Any, b: Any) -> None:
         raise InputError(f"wasserstein2 needs one dimension, got {a.dim} and {b.dim}")
 
 
-def _on_grid_of(measure: Any, other: Any) -> Any:
+def on_grid_of(measure: Any, other: Any) -> Any:
     """A target as a density on the grid of the other, where that holds it; everything else as it is."""
     on_grid = isinstance(other, Density)
     if isinstance(measure, Gibbs):
