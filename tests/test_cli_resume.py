@@ -156,11 +156,54 @@ def test_a_run_of_no_experiment_is_rebuilt_from_its_file(tmp_path, monkeypatch):
     assert without(again) == without(once)
 
 
-def test_a_run_that_ended_at_max_steps_says_so(tmp_path, monkeypatch):
+def test_a_run_that_max_steps_has_stopped_goes_on_to_its_end(tmp_path, monkeypatch):
+    """As the warning says that it will."""
     monkeypatch.chdir(tmp_path)
-    with pytest.warns(wf.RunWarning, match="max_steps"):
+    with pytest.warns(wf.RunWarning, match=r"resume=True and a larger max_steps, or wflow resume part\.h5"):
         wf.run(wf.Potential("x**2"), wf.Point([1.0]), t_end=0.3, out="part.h5", max_steps=3)
-    assert "wflow: part.h5 is of a run that stopped because max_steps" in call("resume", "part.h5").stderr
+    answer = call("resume", "part.h5")
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert wf.load("part.h5").status.value == "complete"
+
+
+def test_an_experiment_goes_on_beyond_max_steps_in_the_file_that_is_named_alone(checkout):
+    path = Path("experiments") / "decays.py"
+    path.write_text(EXPERIMENT.replace("stop=bomb", "max_steps=3, stop=bomb"), encoding="utf-8")
+    assert call("run", "decays", "--out", "here").exit_code == 0
+    assert call("resume", "here/two.h5").exit_code == 0
+    assert wf.load("here/two.h5").status.value == "complete"
+    assert wf.load("here/one.h5").status is wf.errors.Status.MAX_STEPS
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["its name recorded", "an older file"])
+def test_a_file_of_another_name_is_refused_and_not_passed_over(checkout, recorded):
+    """The experiment would write one.h5 anew, and leave the file as it is."""
+    Path("bomb").write_text("SIGINT", encoding="utf-8")
+    call("run", "decays", "--out", "here")
+    Path("bomb").unlink()
+    Path("here/one.h5").rename("here/mine.h5")
+    if not recorded:
+        with h5py.File("here/mine.h5", "r+") as file:
+            del file.attrs["written_as"]
+    before = Path("here/mine.h5").read_bytes()
+    answer = call("resume", "here/mine.h5")
+    assert answer.exit_code == 1
+    assert ("was written as one.h5" if recorded else "is as it was, interrupted") in answer.stderr
+    assert Path("here/one.h5").exists() != recorded
+    assert Path("here/mine.h5").read_bytes() == before
+    Path("here/mine.h5").rename("here/one.h5")
+    assert call("resume", "here/one.h5").exit_code == 0
+
+
+def test_a_file_that_does_not_say_what_made_it_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(wf.RunWarning):
+        wf.run(wf.Potential("x**2"), wf.Point([1.0]), t_end=0.3, out="part.h5", max_steps=3)
+    with h5py.File("part.h5", "r+") as file:
+        del file.attrs["arguments"]
+    answer = call("resume", "part.h5")
+    assert answer.exit_code == 1
+    assert "does not say its arguments" in answer.stderr
 
 
 def test_a_kernel_density_is_not_rebuilt(tmp_path, monkeypatch):

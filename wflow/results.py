@@ -15,6 +15,10 @@ from wflow.records import STATE_ARRAYS, form, read_state, rebuild_grid, row, wei
 from wflow.store import Layout, Reader, Variable, Writer
 
 JSON_ATTRIBUTES = ("arguments", "grid", "versions")
+# Attributes that speak of the file, not of the run.
+OF_FILE = (
+    "wflow_schema", "status", "committed", "committed_steps", "storage", "written_as", "fingerprint",
+)  # fmt: skip
 
 
 class FileStates(Sequence[Any]):
@@ -183,15 +187,15 @@ def load(path: str | Path, live: bool = False) -> Result:
     Raises `FileError` for a file that is damaged or not of this package. Reading runs no code from the file.
     """
     reader = Reader(path, live=live)
-    info = {
-        k: v for k, v in reader.attributes.items() if k not in ("status", "committed", "committed_steps", "storage")
-    }
-    info.pop("wflow_schema", None)
+    info = {name: value for name, value in reader.attributes.items() if name not in OF_FILE}
     try:
         info |= {name: json.loads(info[name]) for name in JSON_ATTRIBUTES if name in info}
+        wrong = [name for name in ("arguments", "versions") if not isinstance(info.get(name, {}), dict)]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} must be a table")
         grid = rebuild_grid(info.get("grid"))
         status = Status(reader.attributes["status"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise FileError(f"{path} has attributes that this package did not write: {error}") from None
     names = [name for name in reader.names if reader.dims(name) == ("time",)]
     more = [name for name in reader.names if name not in ("time", *names, *STATE_ARRAYS)]

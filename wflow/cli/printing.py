@@ -31,6 +31,9 @@ def told() -> Iterator[None]:
     except (InputError, FileError) as error:
         typer.echo(f"wflow: {error}", err=True)
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("wflow: interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     except InterruptionWarning as warning:
         typer.echo(f"wflow: {warning}", err=True)
         raise typer.Exit(INTERRUPTED) from None

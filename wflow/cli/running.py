@@ -44,18 +44,22 @@ def run(
 def resume(file: File, as_json: Json = False) -> None:
     """Go on with a run that was left: its experiment of this checkout again, with the options that the file records.
 
-    What has ended is not run again. A run that no experiment made is rebuilt from its file, if it was stated in
-    expressions alone. No code is taken from the file.
+    What has ended is not run again; a run that `max_steps` has stopped goes on without it. A run that no experiment
+    made is rebuilt from its file, if it was stated in expressions alone. No code is taken from the file.
     """
     with told():
         attributes = _attributes(file)
         name, options = _recorded(str(attributes.get("command", "")))
         path = catalogue.listed().get(name) if catalogue.FOLDER.is_dir() else None
+        before = _stamp(file)
         if path is None:
             _go_on(file)
         else:
+            _check_name(str(attributes.get("written_as", file.name)), path.stem, file)
             _again(path, options, file)
         result = wf.load(file)
+        if result.status.resumable and _stamp(file) == before:
+            raise InputError(f"{file} is as it was, {result.status.value}: {name or 'its run'} writes another file")
     found = {"file": file, "status": result.status.value, "frames": len(result.times), "experiment": path and name}
     if as_json:
         print_json(found | {"time": float(result.times[-1])})
@@ -83,7 +87,7 @@ def _again(path: Path, options: list[str], file: Path) -> None:
     place = ["--out", str(file.parent)] if "out" in known else []
     typer.echo(f"{path} {shlex.join(options)}", err=True)
     resuming = import_module("wflow.loop.resumption").RESUMING
-    token = resuming.set(True)
+    token = resuming.set(file)
     try:
         sys.argv = [str(path), *options]
         catalogue.call(path, [*options, *place])
@@ -93,7 +97,20 @@ def _again(path: Path, options: list[str], file: Path) -> None:
 
 def _go_on(file: Path) -> None:
     functional, state, arguments = import_module("wflow.loop.recipes").recipe(wf.load(file))
-    wf.run(functional, state, **arguments, out=file, resume=True)
+    wf.run(functional, state, **{**arguments, "max_steps": None}, out=file, resume=True)
+
+
+def _check_name(made: str, experiment: str, file: Path) -> None:
+    """An experiment writes files of its own names."""
+    if made != file.name:
+        raise InputError(
+            f"{file} was written as {made}, which {experiment} would write again beside it: rename it back to {made}"
+        )
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    found = file.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def converge(

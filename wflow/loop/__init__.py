@@ -16,7 +16,7 @@ from wflow.flows import DensityFlow
 from wflow.loop.march import Moment, march
 from wflow.loop.plan import DEFAULTS, Plan, make_plan
 from wflow.loop.recorder import Recorder, describe
-from wflow.loop.resumption import RESUMING, go_on
+from wflow.loop.resumption import RESUMING, asked_for, go_on
 from wflow.loop.signals import Signals
 from wflow.loop.standing import opening
 from wflow.results import Result
@@ -58,33 +58,36 @@ def run(
     out: a path; frames stream to this HDF5 file as they are made. An older result there is replaced.
     resume: go on from the last checkpoint in `out`, bit for bit as if the run had never stopped; start anew where
         there is no file, give back a run that has ended. Refused where anything but `max_steps` has changed;
-        functions are compared by their names and by the numbers of the first frame.
+        functions are compared by their names and by the numbers and velocities of the first frame. A checkpoint that
+        no such run could have left is refused with the file as it was.
     rng: an int seed or a `numpy.random.Generator`.
     progress: True, False, or None for a bar when the output is a terminal.
     max_steps: stop with a status after so many steps.
 
     Raises `InputError` before any work for bad input. A run that cannot go on keeps its frames, warns once and says
-    why in `result.status`. SIGINT ends it after the step with status INTERRUPTED (a second one at once); with `out`
-    SIGTERM does so too and then takes its own effect, by default exit code 143. With `out` the state is kept every
+    why in `result.status`. SIGINT ends it after the step with status INTERRUPTED (a second one at once); one that
+    comes when the last step is under way raises `KeyboardInterrupt` once the file is whole. With `out` SIGTERM ends it
+    so too and then takes its own effect, by default exit code 143. With `out` the state is kept every
     few seconds, at a cost of at most a fiftieth of the time, so a process that is killed loses no more than that.
 
     >>> from wflow import Point, Potential
     >>> run(Potential("x**2 / 2"), Point([1.0]), steps=2, dt=0.5).final
     Point([0.25])
     """
+    if not isinstance(out, str | PathLike | None):
+        raise InputError(f"out is the path of a file, got {type(out).__name__}")
+    if resume and out is None:
+        raise InputError("resume=True goes on with a file: give its path as out=...")
+    path = None if out is None else Path(out)
+    max_steps = None if path is not None and asked_for(path) else max_steps
     given = {
         "t_end": t_end, "dt": dt, "steps": steps, "stepper": stepper, "metric": metric, "drift": drift, "tol": tol,
         "estimator": estimator, "save": save, "stop": stop, "diagnostics": diagnostics, "rng": rng,
         "max_steps": max_steps,
     }  # fmt: skip
     plan = make_plan(functional, state, given)
-    if not isinstance(out, str | PathLike | None):
-        raise InputError(f"out is the path of a file, got {type(out).__name__}")
-    if resume and out is None:
-        raise InputError("resume=True goes on with a file: give its path as out=...")
-    path = None if out is None else Path(out)
     recorder = Recorder(plan, describe(plan, functional, given), path, _target(plan, functional))
-    ended = go_on(recorder) if resume or RESUMING.get() else None
+    ended = go_on(recorder) if resume or RESUMING.get() is not None else None
     return _record(plan, recorder, progress) if ended is None else ended
 
 
@@ -120,25 +123,31 @@ def _start_and(plan: Plan) -> Iterator[Moment]:
 
 
 def _record(plan: Plan, recorder: Recorder, progress: bool | None) -> Result:
-    bar = _bar(plan, progress)
-    with Signals(terminate=recorder.out is not None) as signals:
-        try:
-            moment, status = _follow(plan, recorder, signals, bar)
-            result = recorder.finish(status)
-        except BaseException:
-            recorder.abandon()
-            raise
-        finally:
-            if bar is not None:
-                bar.close()
-    if not status.good:
-        kind = InterruptionWarning if status is Status.INTERRUPTED else RunWarning
-        hint = "" if recorder.out is None else f"; to go on: resume=True, or wflow resume {recorder.out}"
-        try:
-            warnings.warn(told(status, moment) + (hint if status.resumable else ""), kind, stacklevel=3)
-        finally:
-            signals.after()
+    bar, signals, status = _bar(plan, progress), Signals(terminate=recorder.out is not None), Status.RUNNING
+    try:
+        with signals:
+            try:
+                moment, status = _follow(plan, recorder, signals, bar)
+                result = recorder.finish(status)
+            except BaseException:
+                recorder.abandon()
+                raise
+            finally:
+                if bar is not None:
+                    bar.close()
+        if not status.good:
+            kind = InterruptionWarning if status is Status.INTERRUPTED else RunWarning
+            warnings.warn(told(status, moment) + _hint(status, recorder.out), kind, stacklevel=3)
+    finally:
+        signals.after(answered=status is Status.INTERRUPTED)
     return result
+
+
+def _hint(status: Status, out: Path | None) -> str:
+    if out is None or not status.resumable:
+        return ""
+    more = " and a larger max_steps" if status is Status.MAX_STEPS else ""
+    return f"; to go on: resume=True{more}, or wflow resume {out}"
 
 
 def _bar(plan: Plan, progress: bool | None) -> Any:

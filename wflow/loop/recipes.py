@@ -32,6 +32,9 @@ def recipe(result: Result) -> tuple[Any, Any, dict[str, Any]]:
     """
     if not len(result.times):
         raise InputError("the file has no frame to start from; run the script that made it with resume=True")
+    lost = [name for name in ("arguments", "functional", "stepper", "seed") if name not in result.info]
+    if lost:
+        raise InputError(f"the file does not say its {', '.join(lost)}: {ADVICE}")
     arguments = {**result.info["arguments"]}
     unknown = sorted(set(arguments) - set(DEFAULTS))
     if unknown:
@@ -43,12 +46,12 @@ def recipe(result: Result) -> tuple[Any, Any, dict[str, Any]]:
     for name in ("metric", "estimator"):
         if isinstance(arguments.get(name), str):
             arguments[name] = rebuilt(arguments[name], name)
-    text = result.info["functional"]
+    text = str(result.info["functional"])
     functional = None if text == "none" else rebuilt(text, "functional")
     state = result.states[0]
     # The factor of a covariance is not in the file; that of a fresh Gaussian is what the run began with.
     state = Gaussian(state.mean, state.cov) if isinstance(state, Gaussian) else state
-    stepper = rebuilt(result.info["stepper"], "stepper")
+    stepper = rebuilt(str(result.info["stepper"]), "stepper")
     return functional, state, {**arguments, "stepper": stepper, "rng": result.info["seed"]}
 
 

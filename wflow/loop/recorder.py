@@ -17,6 +17,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError, Status
+from wflow.loop.fingerprint import fingerprint
 from wflow.loop.ledger import keeps_balance, measured
 from wflow.loop.plan import Plan
 from wflow.loop.standing import Standing, extras, from_arrays, opening, to_arrays
@@ -90,7 +91,10 @@ class Recorder:
     def _layout(self, state: Any, values: Mapping[str, float], held: Mapping[str, Array]) -> Layout:
         planned = _planned(self.plan)
         names, more = step_names(self.plan), tuple(held)
-        return make_layout(state, planned, tuple(values), names, self.info, self.target, more, self.weighted)
+        info = self.info
+        if self.out is not None:
+            info = info | {"written_as": self.out.name, "fingerprint": fingerprint(self.plan)}
+        return make_layout(state, planned, tuple(values), names, info, self.target, more, self.weighted)
 
     @property
     def weighted(self) -> bool:

@@ -31,8 +31,14 @@ class Signals:
     ) -> None:
         self._restore()
 
-    def after(self) -> None:
-        """What a SIGTERM does once the run has been left in order: the handler before ours, or exit code 143."""
+    def after(self, answered: bool) -> None:
+        """What the signal does once the run has been left in order and its file is closed.
+
+        SIGTERM: the handler before ours, or exit code 143. SIGINT: `KeyboardInterrupt`, unless it is `answered` by the
+        status INTERRUPTED; one that came in the last step, or later, would be lost.
+        """
+        if self.seen == signal.SIGINT and not answered:
+            raise KeyboardInterrupt
         if self.seen != signal.SIGTERM:
             return
         handler = signal.getsignal(signal.SIGTERM)

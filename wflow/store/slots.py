@@ -54,13 +54,15 @@ def decode(data: bytes) -> Checkpoint | None:
         place, arrays = HEAD.size + length, {}
         for name, kind, order, shape in table:
             arrays[str(name)], place = _array(data[:size], place, kind, order, shape)
-        return Checkpoint(int(number), int(frames), int(steps), arrays)
-    except (ValueError, TypeError):
+        if not all(type(count) is int and count >= 0 for count in (number, frames, steps)):
+            raise ValueError("not counts")
+        return Checkpoint(number, frames, steps, arrays)
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 
 def _array(data: bytes, place: int, kind: str, order: str, shape: list[int]) -> tuple[np.ndarray, int]:
-    if kind not in KINDS or order not in ("C", "F") or any(n < 0 for n in shape):
+    if kind not in KINDS or order not in ("C", "F") or any(type(n) is not int or n < 0 for n in shape):
         raise ValueError("not a table of this package")
     count = int(np.prod(shape, dtype=object)) if shape else 1
     if place + 8 * count > len(data):
