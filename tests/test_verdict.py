@@ -24,7 +24,7 @@ def test_a_sample_agrees_and_a_shifted_one_does_not(dim):
     """By a shift of half a standard deviation, far beyond the sampling error of 500 points."""
     q = wf.Gaussian(np.zeros(dim), 1.0)
     grid = wf.Density(wf.Grid([-5.0] * dim, [5.0] * dim, 100 if dim == 1 else 40), q)
-    x = q.sample(500, rng=7)
+    x = q.sample(500, rng=5)  # in 1-D seed 7 is one draw of a thousand: W2 0.151, 99.9 % of samples are below 0.152
     study = held([grid, wf.Particles(x), wf.Particles(x + 0.5)], names=["grid", "sample", "shifted"])
     good, bad = study.verdicts
     assert (good.agrees, bad.agrees) == (True, False)
