@@ -11,7 +11,7 @@ from wflow.estimators.gram import median_distance
 from wflow.estimators.kernel import Kernel
 from wflow.estimators.laplace import Laplace, laplace_sums
 from wflow.estimators.listed import ESTIMATORS, as_estimator
-from wflow.estimators.mesh import convolve, mesh_estimate
+from wflow.estimators.mesh import convolve, gather, mesh_estimate, spread
 from wflow.estimators.plan import Mesh, mesh_error, mesh_for, plan_mesh
 from wflow.estimators.protocol import Estimator
 from wflow.estimators.spectral import Spectral
@@ -35,6 +35,7 @@ __all__ = [
     "convolve",
     "direct_log_density",
     "engine",
+    "gather",
     "gaussian_sums",
     "given_bandwidth",
     "laplace_sums",
@@ -43,4 +44,5 @@ __all__ = [
     "mesh_estimate",
     "mesh_for",
     "plan_mesh",
+    "spread",
 ]

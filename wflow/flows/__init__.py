@@ -24,6 +24,7 @@ from wflow.flows.blob import make_part
 from wflow.flows.density import DensityFlow
 from wflow.flows.diffusion import Diffusion
 from wflow.flows.gaussian import GaussianFlow, resolved
+from wflow.flows.interactions import InteractionPart
 from wflow.flows.particles import ParticleFlow
 from wflow.flows.point import PointFlow
 from wflow.flows.pointwise import Parts, Pointwise
@@ -179,7 +180,8 @@ def _particle_flow(
         make_part(weight, blob, tuple(_log_norm(term, state) for _, term in blob.densities), state, box)
         for weight, blob in terms.blobs
     )
-    return ParticleFlow(terms, metric, extra, chosen, rtol, norms, box, parts)
+    pulls = tuple(InteractionPart(weight, term.field, state, box) for weight, term in terms.interactions)
+    return ParticleFlow(terms, metric, extra, chosen, rtol, norms, box, parts, pulls)
 
 
 def _check_stein(terms: Terms, state: Particles) -> None:

@@ -21,8 +21,8 @@ from wflow.errors import InputError
 from wflow.estimators import Box, Estimate
 from wflow.flows.blob import BlobPart
 from wflow.flows.buffers import Buffers
+from wflow.flows.interactions import InteractionPart
 from wflow.flows.jko_cloud import Tied
-from wflow.flows.pairs import mean_force, mean_value
 from wflow.flows.point import mixed_rms, potential_objective
 from wflow.flows.pointwise import Pointwise, pointwise
 from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, recurrence
@@ -46,6 +46,7 @@ class ParticleFlow:
     log_norms: tuple[float, ...]
     box: Box | None
     blobs: tuple[BlobPart, ...] = ()
+    pulls: tuple[InteractionPart, ...] = ()
     buffers: Buffers = field(default_factory=Buffers, repr=False, compare=False)
 
     @cached_property
@@ -84,6 +85,11 @@ class ParticleFlow:
         return self.error(one, one.coordinates - other.coordinates)
 
     @property
+    def _pairs(self) -> tuple[InteractionPart | BlobPart, ...]:
+        """What depends on pairs of particles, each the exact gradient of its energy."""
+        return (*self.pulls, *self.blobs)
+
+    @property
     def _only_blobs(self) -> bool:
         """Whether nothing moves the cloud but internal energies of its mollified density."""
         other = self.terms.densities or self.terms.potential or self.terms.interactions or self.extra is not None
@@ -111,9 +117,7 @@ class ParticleFlow:
                 total += weight * float(state.weights @ per_mass(term.generator, log_u))
         if self.terms.potential:
             total += float(state.weights @ self.terms.potential.value(x, time))
-        for weight, term in self.terms.interactions:
-            total += 0.5 * weight * float(state.weights @ mean_value(term.field, x, state.weights, self.box))
-        return total + sum(part.energy(state) for part in self.blobs)
+        return total + sum(part.energy(state) for part in self._pairs)
 
     def dissipation(self, time: float, state: Particles, rate: Array | None = None) -> float:
         if not self.facts.balanced:
@@ -140,9 +144,7 @@ class ParticleFlow:
             for (weight, term), norm in zip(self.terms.densities, self.log_norms, strict=True):
                 log_u = logs if term.target is None else logs - term.target.log_density(x) + norm
                 total = total + weight * slope_of(term.generator, log_u)
-        for weight, term in self.terms.interactions:
-            total = total + weight * mean_value(term.field, x, state.weights, self.box)
-        return total + sum(part.slope(state) for part in self.blobs)
+        return total + sum(part.slope(state) for part in self._pairs)
 
     def _velocity(self, time: float, state: Particles) -> Array:
         if isinstance(self.metric, Stein):
@@ -168,8 +170,8 @@ class ParticleFlow:
     def _covector(self, time: float, state: Particles) -> Array:
         """∇V + ∇W * q."""
         covector = self.terms.potential.gradient(state.positions, time)
-        for weight, term in self.terms.interactions:
-            covector = covector + weight * mean_force(term.field, state.positions, state.weights, self.box)
+        for part in self.pulls:
+            covector = covector + part.gradient(state)
         return covector
 
     def _pulled(self, velocity: Array, state: Particles) -> Array:

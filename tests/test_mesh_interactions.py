@@ -1,0 +1,148 @@
+"""Interactions of clouds by a mesh: held against direct sums, and the exact gradient of their own energy."""
+
+import numba
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import wflow as wf
+from wflow.flows import make_flow
+from wflow.flows.interactions import MESH_FROM, TOLERANCE
+from wflow.flows.lattice import Lattice
+from wflow.flows.pairs import mean_force, mean_value
+
+SQUARE = {1: "x**2", 2: "x**2 + y**2", 3: "x**2 + y**2 + z**2"}
+
+
+def cloud(d, n=MESH_FROM, seed=3, weighted=True):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, d)) * np.array([1.0, 0.6, 0.8])[:d] + 5.0
+    return wf.Particles(x, weights=rng.uniform(0.5, 1.5, n)) if weighted else wf.Particles(x)
+
+
+def part_of(W, state):
+    return make_flow(wf.Interaction(W), state).pulls[0]
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["exp(-({}))", "({})/2"])
+def test_the_mesh_is_the_direct_sum(d, kind):
+    state = cloud(d)
+    state = state.at(0.5 * state.positions) if d == 3 else state
+    part = part_of(kind.format(SQUARE[d]), state)
+    assert part.lattice_for(state.positions) is not None
+    rows = np.arange(5, len(state.positions), 41)
+    exact = mean_force(part.W, state.positions, state.weights, None, state.positions[rows])
+    bound = 1e-12 if kind.startswith("(") else 1.5 * TOLERANCE  # checked at other particles
+    assert np.abs(part.gradient(state)[rows] - exact).max() < bound * np.abs(exact).max()
+    if d == 1:
+        value = mean_value(part.W, state.positions, state.weights)
+        assert_allclose(part.energy(state), 0.5 * state.weights @ value, rtol=1e-7)
+        assert_allclose(part.slope(state), value, atol=1e-6)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_force_and_slope_are_derivatives_of_the_energy(d):
+    state = cloud(d)
+    part = part_of(f"exp(-2*({SQUARE[d]}))", state)
+    lattice = part.lattice_for(state.positions)
+    coarse = type(part)(2.0, part.W, state, None)
+    # A mesh so coarse that its energy is far from W's: what is held here owes nothing to accuracy.
+    coarse.__dict__["_chosen"] = (Lattice(part.W, 4.0 * lattice.spacing), np.inf)
+    direction = np.random.default_rng(0).standard_normal(state.positions.shape)
+    for each in (part, coarse):
+        expected = float(np.sum(state.weights[:, None] * each.gradient(state) * direction))
+        h = 1e-3
+        ends = [each.energy(state.at(state.positions + k * h * direction)) for k in (-2, -1, 1, 2)]
+        found = (ends[0] - 8.0 * ends[1] + 8.0 * ends[2] - ends[3]) / (12.0 * h)
+        assert_allclose(found, expected, rtol=1e-9)
+        change = state.weights * np.sin(state.positions[:, 0] ** 2)
+        change -= state.weights * change.sum()  # the sum of the weights stays 1
+        ends = [each.energy(wf.Particles(state.positions, weights=state.weights + k * h * change)) for k in (-1, 1)]
+        assert_allclose((ends[1] - ends[0]) / (2.0 * h), change @ each.slope(state), rtol=1e-9)
+
+
+def test_pair_forces_cancel():
+    state = cloud(2)
+    part = part_of("exp(-x**2 - y**2)", state)
+    pull = part.gradient(state)
+    assert np.abs(state.weights @ pull).max() < 1e-15 * np.abs(pull).max()
+    shifted = part.gradient(state.at(state.positions + np.array([0.3712, -1.234])))
+    assert_allclose(shifted, pull, atol=1e-12 * np.abs(pull).max())
+
+
+@pytest.mark.parametrize("W", ["abs(x)", "log(abs(x))", "1/(1 + 1e8*x**2)"])
+def test_what_is_not_smooth_is_summed_directly(W):
+    state = cloud(1)
+    part = part_of(W, state)
+    assert part.lattice_for(state.positions) is None
+    few = cloud(1, 300)
+    assert_array_equal(part.gradient(few), mean_force(part.W, few.positions, few.weights))
+
+
+def test_few_particles_many_axes_and_periodic_sides_are_direct():
+    assert part_of("exp(-x**2)", cloud(1, MESH_FROM - 1)).lattice_for(cloud(1).positions) is None
+    ring = wf.Particles(cloud(1).positions, domain=wf.Grid(-5, 15, 10, "periodic"))
+    assert part_of("exp(-x**2)", ring).lattice_for(ring.positions) is None
+    four = wf.Particles(np.random.default_rng(0).standard_normal((MESH_FROM, 4)))
+    assert part_of("exp(-x**2)", four).lattice_for(four.positions) is None
+
+
+def test_the_mesh_follows_the_cloud():
+    state = cloud(1)
+    part = part_of("exp(-x**2)", state)
+    spacing = part.lattice_for(state.positions).spacing
+    rows = np.arange(0, MESH_FROM, 41)
+    scale = np.abs(part.gradient(state)).max()
+    for factor in (1e-6, 0.002, 0.01, 0.1, 0.5, 3.0, 7.0):
+        moved = state.at(factor * state.positions)
+        assert part.lattice_for(moved.positions).spacing == spacing
+        exact = mean_force(part.W, moved.positions, state.weights, None, moved.positions[rows])
+        assert np.abs(part.gradient(moved)[rows] - exact).max() < 1.5 * TOLERANCE * scale
+    # Smooth over the start, with a kink beyond: found when the cloud has come so far.
+    kinked = part_of("exp(-x**2) + maximum(abs(x) - 30, 0)", state)
+    assert kinked.lattice_for(state.positions) is not None
+    assert kinked.lattice_for(8.0 * state.positions) is None
+    far = state.positions.copy()
+    far[0] += 1e12
+    assert part.lattice_for(far) is None
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
+def test_threads_do_not_change_a_bit():
+    state = cloud(2, 40_000)
+    found, before = [], numba.get_num_threads()
+    try:
+        for threads in (1, 2):
+            numba.set_num_threads(threads)
+            part = part_of("exp(-x**2 - y**2)", state)
+            found.append((part.gradient(state), part.slope(state)))
+    finally:
+        numba.set_num_threads(before)
+    for one, two in zip(*found, strict=True):
+        assert_array_equal(one, two)
+
+
+def test_a_run_by_mesh_is_the_run_by_direct_sums(monkeypatch):
+    state, F = cloud(1, 20_000, weighted=False), wf.Interaction("-exp(-x**2/2)")
+    given = {"dt": 0.5, "steps": 2, "stepper": wf.steppers.ExplicitEuler(), "save": "ends"}
+    by_mesh = wf.run(F, state, **given)
+    monkeypatch.setattr("wflow.flows.interactions.MESH_FROM", 10**9)
+    direct = make_flow(F, state).rate(0.0, state)
+    step = by_mesh.states[0].positions + 0.5 * direct
+    after = make_flow(F, state.at(step))
+    rows = np.arange(0, 20_000, 97)
+    pull = mean_force(after.pulls[0].W, step, state.weights, None, step[rows])
+    assert_allclose(by_mesh.final.positions[rows], step[rows] - 0.5 * pull, atol=1e-6)
+    assert np.all(np.diff(by_mesh.diagnostics["energy"]) < 0.0)
+
+
+def test_a_run_goes_on_bit_for_bit(tmp_path):
+    state, F = cloud(1), wf.Interaction("-exp(-x**2/2)") + wf.Potential("-x**2/8")
+    given = {"t_end": 4.0, "tol": 1e-6, "save": 3, "resume": True}
+    whole = wf.run(F, state, out=tmp_path / "whole.h5", **given)
+    with pytest.warns(wf.RunWarning):
+        wf.run(F, state, out=tmp_path / "cut.h5", max_steps=len(whole.steps["time"]) // 2, **given)
+    again = wf.run(F, state, out=tmp_path / "cut.h5", **given)
+    assert_array_equal(again.final.positions, whole.final.positions)
+    assert_array_equal(again.diagnostics["energy"], whole.diagnostics["energy"])
