@@ -2,7 +2,7 @@
 
 A mesh is taken for 4096 particles and more in up to three dimensions without periodic sides, at the first spacing at
 which the forces at a few hundred particles of the start are those of direct sums to 1e-6 of the largest of them, and
-at which those few hundred keep to the same bound as they shrink to a point or lend their weight to four of them.
+at which those few hundred keep to 1e-6 of their largest force as they shrink to a point or lend their weight to four.
 Where that would need more than 1024 nodes an axis, or more samples of W to find than a direct sum costs, W is no
 smooth function on the scale of the cloud (|x|, log |x|), and sums are direct. The spacing depends on the start alone
 and stays; the mesh covers the cloud as it is. For a cloud that has grown, the start blown up by 2, 4, … is checked at
@@ -126,8 +126,9 @@ def _off(lattice: Lattice, x: Array, weights: Array, rows: Any, exact: Array) ->
 
 
 def _bare(lattice: Lattice, x: Array, allowed: float) -> bool:
-    """Whether errors stay allowed as these particles shrink to one node, and where all weight sits on four of them: in
-    a cloud that clusters the errors of single pairs no longer average out."""
+    """Whether errors stay within `TOLERANCE` of the largest force, or allowed anyway, as these particles shrink to one
+    node, and where all weight sits on four of them: in a cloud that clusters the errors of pairs no longer average out.
+    """
     count = len(x)
     every, equal = np.arange(count), np.full(count, 1.0 / count)
     shrinks = 1 + max(0, int(np.ceil(np.log2(np.ptp(x, axis=0).max() / lattice.spacing))))
@@ -136,7 +137,9 @@ def _bare(lattice: Lattice, x: Array, allowed: float) -> bool:
         weights = np.zeros(count)
         weights[four] = 0.25
         scenes.append((x, weights))
-    return all(_off(lattice, y, w, every, mean_force(lattice.W, y, w)) <= allowed for y, w in scenes)
+    forces = [mean_force(lattice.W, y, w) for y, w in scenes]
+    allowed = max(allowed, TOLERANCE * max(float(np.abs(force).max()) for force in forces))
+    return all(_off(lattice, y, w, every, force) <= allowed for (y, w), force in zip(scenes, forces, strict=True))
 
 
 def _cheaper(lattice: Lattice, extent: Array, n: int) -> bool:
