@@ -8,6 +8,10 @@ smooth function on the scale of the cloud (|x|, log |x|), and sums are direct. T
 and stays; the mesh covers the cloud as it is. For a cloud that has grown, the start blown up by 2, 4, … is checked at
 the same spacing against the same bound; where that fails, or the mesh costs more, sums are direct. So every number is
 a function of the start and of the state asked for.
+
+W = exp(-|x|²) on 2·10⁴ normal particles, measured under load, processor time: a direct sum of forces 4, 14 and 16 s
+in d = 1, 2, 3, by the mesh 0.4 ms, 4 ms and 0.3 s, finding it 0.3, 0.3 and 11 s; errors 5e-8, 1e-8, 9e-9 of the
+largest.
 """
 
 from dataclasses import dataclass, field
