@@ -20,7 +20,7 @@ PARALLEL_SWEEP = 1 << 17
 SWEEP = 8
 # Up to so many terms the Chebyshev series is cheaper than the resolvents of Lanczos' method: a stage costs 1.2 to 3 ns
 # a cell, a resolvent some five cycles of 30 ns, or 15 ns by elimination in 1-D, and twenty to fifty are needed.
-MOST_TERMS, MOST_TERMS_1D = 2500, 400
+MOST_TERMS, MOST_TERMS_1D = 4000, 400
 # Accuracy of the series relative to the mass at any `tol`: it must not show in the sign of q. Nor is a bound of
 # rounding below it held against a step, since that bound is far above what rounding does.
 EXACT = 1e-9
