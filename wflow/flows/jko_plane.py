@@ -26,6 +26,7 @@ ROUNDING = 1e-3  # of the range of ξ, next to a front
 GOALS = {False: 1e-6, True: 2e-4}
 MOST = 20  # Newton iterations; four to seven are the rule
 FAINTEST = 1e-30  # of the largest mass: emptier cells start from this
+NARROWEST = 3  # cells along an axis
 LOGS = np.linspace(-200.0, 200.0, 4001)
 
 
@@ -35,6 +36,8 @@ def plane_refusal(grid: Grid, terms: Terms, form: Reference | None) -> str:
         return "on grids it has one or two axes; take steppers.ImplicitEuler(), or particles"
     if any(pair != ("no-flux", "no-flux") for pair in grid.boundary):
         return f"optimal transport on a grid needs no-flux sides, not {grid.boundary}; take steppers.ImplicitEuler()"
+    if min(grid.cells) < NARROWEST:
+        return f"splines need {NARROWEST} cells along either axis, not {grid.cells}; take steppers.ImplicitEuler()"
     if form is None or terms.interactions or terms.potential.timed:
         return (
             "in two dimensions it takes divergences from one target, internal energies, and an entropy with potentials "

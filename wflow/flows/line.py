@@ -190,7 +190,8 @@ def log_table(log_cells: Array, log_faces: Array) -> Array:
 
 def _log_means(a: Array, d: Array, c: Array) -> tuple[Array, Array]:
     """log of the mean of exp(a + d s + c s (1 - s)) over a cell, and its derivative by c."""
-    s = quantiles.POINTS[:, None]
-    weights = quantiles.WEIGHTS[:, None] * np.exp(a + d * s + c * s * (1.0 - s))
+    parts = max(1, int(np.ceil(np.max(np.abs(d) + np.abs(c)) / quantiles.STEEP)))
+    s = ((np.arange(parts)[:, None] + quantiles.POINTS) / parts).reshape(-1, 1)
+    weights = np.tile(quantiles.WEIGHTS / parts, parts)[:, None] * np.exp(a + d * s + c * s * (1.0 - s))
     total = weights.sum(axis=0)
     return np.log(total), np.sum(weights * s * (1.0 - s), axis=0) / total

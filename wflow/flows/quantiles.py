@@ -24,7 +24,8 @@ from wflow.linalg.banded import descent, solve_positive
 from wflow.linalg.proximal import minimise
 
 EPS = float(np.finfo(float).eps)
-BARRIERS = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)
+BARRIERS = 10.0 ** -np.arange(11.0)
+NEARNESS = 1e-3  # of the root of a barrier's weight: how well the step with it is solved, in units of the box
 RIDGES = (0.0, 1e-12, 1e-8, 1e-4)  # of the diagonal, where rounding leaves a convex matrix not positive
 NARROWEST = 1e-12  # of the box: nodes nearer than this would not be apart any more after rounding
 
@@ -50,7 +51,8 @@ class Energy:
 class Step:
     """½ W2² + scale F in units of cells, as `linalg.proximal.minimise` takes it: one row of nodes.
 
-    `left` and `right` `(n,)` are where the ends of the intervals come from; `walls` hold the outermost nodes.
+    `left` and `right` `(n,)` are where the ends of the intervals come from; `walls` hold the outermost nodes. Where
+    second derivatives are not positive, those of each interval are lifted, or, not `turning`, go without those of p.
     """
 
     energy: Energy
@@ -61,6 +63,7 @@ class Step:
     walls: tuple[float, float]
     rtol: float
     barrier: float = 0.0
+    turning: bool = True
     last: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -106,7 +109,7 @@ class Step:
         y, g = rows[0], slope[0]
         move = self._descent(y, g, self._at(rows), 0.0)
         if move is None:
-            convex = self._blocks(y, convex=True)
+            convex = lifted(self._at(rows), self.masses / 6.0) if self.turning else self._blocks(y, convex=True)
             tried = (self._descent(y, g, convex, ridge) for ridge in RIDGES)
             move = next((found for found in tried if found is not None), -g)
         return move[None]
@@ -170,33 +173,75 @@ class Step:
         return np.array([1.0 if shrink <= 0.95 else 0.95 / shrink])
 
     def small(self, rows: Array, slope: Array, factor: float) -> bool:
-        y, g, m = rows[0], slope[0].copy(), gathered(0.5 * self.masses, 0.5 * self.masses)
+        y, g, length = rows[0], slope[0].copy(), self.walls[1] - self.walls[0]
         for node in self._held(y, g):
             g[node] = 0.0
         blocks, worn = self._at(rows), EPS * (1.0 + np.abs(y[1:]) / np.diff(y))  # of the length of an interval
-        rounding = gathered(worn * np.abs(blocks.left), worn * np.abs(blocks.right))
+        rounding = 8.0 * gathered(worn * np.abs(blocks.left), worn * np.abs(blocks.right))
+        if self.barrier > 0.0:
+            # The distance to the minimiser, were F convex: the barrier lends the tails a mass.
+            loads = np.maximum(self.masses, self.masses.mean())
+            excess, loads = np.maximum(np.abs(g) - rounding, 0.0), gathered(0.5 * loads, 0.5 * loads)
+            return bool(np.sum(excess**2 / loads) <= (factor * self.rtol * length) ** 2 * self.masses.sum())
+        m = gathered(0.5 * self.masses, 0.5 * self.masses)
         # In units of length: the residual of a node over the mass it carries.
-        return bool(np.all(np.abs(g) <= factor * (self.rtol * (self.walls[1] - self.walls[0]) * m + 8.0 * rounding)))
+        return bool(np.all(np.abs(g) <= factor * (self.rtol * length * m + rounding)))
 
     def tiny(self, rows: Array, direction: Array) -> bool:
+        if self.barrier > 0.0 and -float(self.slope(rows)[0] @ direction[0]) <= 8.0 * EPS * self._size(rows):
+            return True
         return bool(np.all(np.abs(direction) <= 8.0 * EPS * (1.0 + np.abs(rows))))
+
+    def _size(self, rows: Array) -> float:
+        """What rounding of the merit is proportional to."""
+        return abs(float(self.value(rows)[0])) + float(self.noise(rows)[0])
 
     def noise(self, rows: Array) -> Array:
         blocks = self._at(rows)
         return np.array([np.abs(rows[0]) @ gathered(np.abs(blocks.left), np.abs(blocks.right))])
 
 
+def lifted(blocks: Blocks, least: Array) -> Blocks:
+    """Second derivatives of each interval with their eigenvalues in modulus, and at least `least` `(n,)`."""
+    a, b, c = blocks.left_left, blocks.left_right, blocks.right_right
+    middle, half = 0.5 * (a + c), 0.5 * (a - c)
+    radius = np.hypot(half, b)
+    # Of middle + radius and middle - radius the one near zero comes from the determinant.
+    far = middle + np.copysign(radius, middle)
+    near = np.divide(a * c - b * b, far, out=np.zeros_like(far), where=far != 0.0)
+    high, low = np.where(middle < 0.0, near, far), np.where(middle < 0.0, far, near)
+    high, low = np.maximum(np.abs(high), least), np.maximum(np.abs(low), least)
+    along = np.divide(half, radius, out=np.zeros_like(half), where=radius > 0.0)
+    across = np.divide(b, radius, out=np.zeros_like(half), where=radius > 0.0)
+    mean, gap = 0.5 * (high + low), 0.5 * (high - low)
+    return replace(blocks, left_left=mean + gap * along, left_right=gap * across, right_right=mean - gap * along)
+
+
 def solve(step: Step, start: Array) -> tuple[Array, int, bool]:
-    """The nodes that minimise a step, from rising ones: (nodes, Newton iterations, converged)."""
+    """The nodes that minimise a step, from rising ones: (nodes, Newton iterations, converged).
+
+    Where Newton's method stops short, its nodes pressed together, it goes from the start again along a barrier, which
+    ends 2e-12 (length of the box)² (mass) or less above the minimum of the merit.
+    """
     y, count, good = minimise(step, start[None])
     if good:
         return y[0], count, True
-    # The minimiser may have nodes that meet: along a barrier, whose weight is a length squared.
-    y, size = start[None], 0.01 * float(step.walls[1] - step.walls[0]) ** 2
-    for barrier in BARRIERS:
-        y, more, good = minimise(replace(step, barrier=barrier * size, last={}), y)
+    for turning in (True, False):
+        y, more, good = _along_barriers(replace(step, turning=turning, last={}), start)
         count += more
+        if good:
+            break
     return y[0], count, good
+
+
+def _along_barriers(step: Step, start: Array) -> tuple[Array, int, bool]:
+    # The weight of a barrier is a length squared. The minimiser may have nodes that meet: no step without one is left.
+    y, count, good, size = start[None], 0, False, 0.01 * float(step.walls[1] - step.walls[0]) ** 2
+    for barrier in BARRIERS:
+        goal = step.rtol if barrier == BARRIERS[-1] else NEARNESS * float(np.sqrt(barrier))
+        y, more, good = minimise(replace(step, barrier=barrier * size, rtol=goal, last={}), y)
+        count += more
+    return y, count, good and bool(step.value(y)[0] <= step.value(start[None])[0])
 
 
 def opened(y: Array, length: float) -> Array:

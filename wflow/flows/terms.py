@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from wflow.functionals import (
     Power,
     Simple,
 )
+from wflow.functionals.powers import Weighted
 
 # Ratios are held between e^-340 and e^340, so that their squares stay within float64.
 DEEPEST = 340.0
@@ -155,6 +157,22 @@ CHECKS: dict[str, Callable[[Any, int], None]] = {
 KINDS = tuple(CHECKS)
 
 
+def _by_parts(function: Callable[[Generator, Array], Array]) -> Callable[[Generator, Array], Array]:
+    """A function of a sum as the sum of those of its parts, each of which knows more than the sum far out in log u."""
+
+    @wraps(function)
+    def summed(generator: Generator, log_u: Array) -> Array:
+        if not isinstance(generator, Weighted):
+            return function(generator, log_u)
+        total = np.zeros_like(log_u)
+        for weight, part in zip(generator.weights, generator.parts, strict=True):
+            total = total + weight * summed(part, log_u)
+        return total
+
+    return summed
+
+
+@_by_parts
 def per_mass(generator: Generator, log_u: Array) -> Array:
     """φ(u)/u, the energy per unit of mass, from log u."""
     if isinstance(generator, Logarithmic):
@@ -172,6 +190,7 @@ def _beyond(log_u: Array, values: Array) -> Array:
     return np.where(outside, np.copysign(np.inf, values), values)
 
 
+@_by_parts
 def per_mass_slope(generator: Generator, log_u: Array) -> Array:
     """d(φ(u)/u)/d log u = φ'(u) - φ(u)/u."""
     if isinstance(generator, Logarithmic):
@@ -183,6 +202,7 @@ def per_mass_slope(generator: Generator, log_u: Array) -> Array:
         return _beyond(log_u, generator.slope(u) - generator.value(u) / u)
 
 
+@_by_parts
 def diffusivity(generator: Generator, log_u: Array) -> Array:
     """Φ'(u) from log u."""
     if isinstance(generator, Logarithmic):
