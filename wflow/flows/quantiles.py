@@ -26,6 +26,7 @@ from wflow.linalg.proximal import minimise
 EPS = float(np.finfo(float).eps)
 BARRIERS = 10.0 ** -np.arange(11.0)
 NEARNESS = 1e-3  # of the root of a barrier's weight: how well the step with it is solved, in units of the box
+AT_THE_END = 1e-9
 RIDGES = (0.0, 1e-12, 1e-8, 1e-4)  # of the diagonal, where rounding leaves a convex matrix not positive
 NARROWEST = 1e-12  # of the box: nodes nearer than this would not be apart any more after rounding
 
@@ -238,8 +239,9 @@ def _along_barriers(step: Step, start: Array) -> tuple[Array, int, bool]:
     # The weight of a barrier is a length squared. The minimiser may have nodes that meet: no step without one is left.
     y, count, good, size = start[None], 0, False, 0.01 * float(step.walls[1] - step.walls[0]) ** 2
     for barrier in BARRIERS:
-        goal = step.rtol if barrier == BARRIERS[-1] else NEARNESS * float(np.sqrt(barrier))
-        y, more, good = minimise(replace(step, barrier=barrier * size, rtol=goal, last={}), y)
+        last = barrier == BARRIERS[-1]
+        goal = AT_THE_END if last else NEARNESS * float(np.sqrt(barrier))
+        y, more, good = minimise(replace(step, barrier=barrier * size, rtol=goal, last={}), y, 300 if last else 60)
         count += more
     return y, count, good and bool(step.value(y)[0] <= step.value(start[None])[0])
 
