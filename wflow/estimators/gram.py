@@ -20,10 +20,12 @@ def median_distance(positions: Array) -> float:
     return float(np.median(pdist(positions[:: -(-len(positions) // ENOUGH)])))
 
 
-def check_width(bandwidth: str | float | tuple[float, ...]) -> str | float | tuple[float, ...]:
-    """ "median", or a positive number or one per axis."""
+def check_width(
+    bandwidth: str | float | tuple[float, ...], rules: tuple[str, ...] = ("median",)
+) -> str | float | tuple[float, ...]:
+    """One of the rules, or a positive number or one per axis."""
     if isinstance(bandwidth, str):
-        return choose(bandwidth, ("median",), "bandwidth of a Gram matrix")
+        return choose(bandwidth, rules, "bandwidth of a Gram matrix")
     width = check_bandwidth(bandwidth, max(1, np.size(bandwidth)))
     return float(width[0]) if len(width) == 1 else tuple(width.tolist())
 
