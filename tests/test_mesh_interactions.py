@@ -7,9 +7,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import wflow as wf
 from wflow.flows import make_flow
-from wflow.flows.interactions import MESH_FROM, TOLERANCE
-from wflow.flows.lattice import Lattice
+from wflow.flows.interactions import InteractionPart
+from wflow.flows.lattice import make_lattice
 from wflow.flows.pairs import mean_force, mean_value
+from wflow.flows.spacing import MESH_FROM, TOLERANCE, Fit
 
 SQUARE = {1: "x**2", 2: "x**2 + y**2", 3: "x**2 + y**2 + z**2"}
 
@@ -48,7 +49,7 @@ def test_force_and_slope_are_derivatives_of_the_energy(d):
     lattice = part.lattice_for(state.positions)
     coarse = type(part)(2.0, part.W, state, None)
     # A mesh so coarse that its energy is far from W's: what is held here owes nothing to accuracy.
-    coarse.__dict__["_chosen"] = (Lattice(part.W, 4.0 * lattice.spacing), np.inf)
+    coarse.__dict__["_chosen"] = Fit(make_lattice(part.W, 4.0 * lattice.spacing[0], None, d), np.inf, None)
     direction = np.random.default_rng(0).standard_normal(state.positions.shape)
     for each in (part, coarse):
         expected = float(np.sum(state.weights[:, None] * each.gradient(state) * direction))
@@ -80,12 +81,117 @@ def test_what_is_not_smooth_is_summed_directly(W):
     assert_array_equal(part.gradient(few), mean_force(part.W, few.positions, few.weights))
 
 
-def test_few_particles_many_axes_and_periodic_sides_are_direct():
+def test_few_particles_and_many_axes_are_direct():
     assert part_of("exp(-x**2)", cloud(1, MESH_FROM - 1)).lattice_for(cloud(1).positions) is None
-    ring = wf.Particles(cloud(1).positions, domain=wf.Grid(-5, 15, 10, "periodic"))
-    assert part_of("exp(-x**2)", ring).lattice_for(ring.positions) is None
     four = wf.Particles(np.random.default_rng(0).standard_normal((MESH_FROM, 4)))
     assert part_of("exp(-x**2)", four).lattice_for(four.positions) is None
+
+
+# Periodic sides ------------------------------------------------------------------------------------------------------
+
+PERIOD = 2.0 * np.pi
+RING = {
+    1: ("exp(2*cos(x))", "periodic"),
+    2: ("exp(cos(x) + cos(2*y))", "periodic"),
+    3: ("cos(x)*cos(y) - cos(z)", "periodic"),
+    "mixed": ("exp(cos(x) - y**2)", ["periodic", "no-flux"]),
+}
+
+
+def ring(d, n=MESH_FROM):
+    """Uneven around the rings, with particles on both ends."""
+    rng, dim = np.random.default_rng(5), d if isinstance(d, int) else 2
+    x = 1.0 + np.mod(rng.normal(0.0, 1.5, (n, dim)), PERIOD)
+    x[0], x[1] = 1.0, 1.0 + PERIOD
+    box = wf.Grid([1.0] * dim, [1.0 + PERIOD] * dim, 4, RING[d][1])
+    return wf.Particles(x, weights=rng.uniform(0.5, 1.5, n), domain=box)
+
+
+@pytest.mark.parametrize("d", RING)
+def test_around_rings_the_mesh_is_the_direct_sum_over_nearest_images(d):
+    state = ring(d)
+    part = part_of(RING[d][0], state)
+    assert part.lattice_for(state.positions) is not None
+    rows = np.r_[0, 1, np.arange(5, len(state.positions), 41)]
+    exact = mean_force(part.W, state.positions, state.weights, part.box, state.positions[rows])
+    far = mean_force(part.W, state.positions, state.weights, None, state.positions[rows])
+    pull = part.gradient(state)
+    assert np.abs(pull[rows] - exact).max() < 1.5 * TOLERANCE * np.abs(exact).max()
+    if d != "mixed":  # W is periodic itself: then images need no counting, and both sums are one
+        assert_allclose(far, exact, atol=1e-12)
+    assert np.abs(state.weights @ pull).max() < 1e-15 * np.abs(pull).max()
+    if d == 1:
+        value = mean_value(part.W, state.positions, state.weights, part.box)
+        assert_allclose(part.energy(state), 0.5 * state.weights @ value, rtol=1e-7)
+        assert_allclose(part.slope(state), value, atol=1e-6)
+
+
+@pytest.mark.parametrize("d", [1, 2, "mixed"])
+def test_around_rings_force_and_slope_are_derivatives_of_the_energy(d):
+    state = ring(d)
+    part = part_of(RING[d][0], state)
+    lattice = part.lattice_for(state.positions)
+    direction = np.random.default_rng(0).standard_normal(state.positions.shape)
+    direction[:2] = 0.0  # on the ends of the rings
+    h = 1e-3 if d == 1 else 5e-4
+    x = state.positions.copy()
+    x[2:] = np.clip(x[2:], 1.02, 0.98 + PERIOD)
+    state = wf.Particles(x, weights=state.weights, domain=state.domain)
+    expected = float(np.sum(state.weights[:, None] * part.gradient(state) * direction))
+    ends = [part.energy(state.at(x + k * h * direction)) for k in (-2, -1, 1, 2)]
+    assert_allclose((ends[0] - 8.0 * ends[1] + 8.0 * ends[2] - ends[3]) / (12.0 * h), expected, rtol=1e-9)
+    change = state.weights * np.sin(x[:, 0] ** 2)
+    change -= state.weights * change.sum()
+    shifted = [wf.Particles(x, weights=state.weights + k * h * change, domain=state.domain) for k in (-1, 1)]
+    ends = [part.energy(each) for each in shifted]
+    assert_allclose((ends[1] - ends[0]) / (2.0 * h), change @ part.slope(state), rtol=1e-9)
+    assert part.lattice_for(x) is lattice
+
+
+def test_a_kink_where_the_nearest_image_changes_is_summed_directly():
+    state = ring(1)
+    for W, smooth in (("exp(-6*x**2)", True), ("exp(-x**2/4)", False), ("x**2/2", False)):
+        assert (part_of(W, state).lattice_for(state.positions) is not None) == smooth
+
+
+def test_a_run_around_a_ring_is_that_of_direct_sums():
+    """The Kuramoto model, ẋ = -K Σⱼ sin(xᵢ - xⱼ)/n, whose sums are two moments."""
+    x0 = ring(1).positions
+    state = wf.Particles(x0, domain=ring(1).domain)
+    result = wf.run(wf.Interaction("-2*cos(x)"), state, dt=0.1, steps=20, stepper=wf.steppers.ExplicitEuler())
+    x = x0.copy()
+    for _ in range(20):
+        c, s = np.cos(x).mean(), np.sin(x).mean()
+        x = x - 0.2 * (np.sin(x) * c - np.cos(x) * s)
+    off = np.mod(result.final.positions - x + 3.0, PERIOD) - 3.0
+    assert np.abs(off).max() < 20 * 0.2 * TOLERANCE
+    assert "interaction by a mesh" in result.info["sums"]
+
+
+def test_a_result_says_which_way_its_sums_were_made(tmp_path):
+    euler = {"dt": 0.1, "steps": 1, "stepper": wf.steppers.ExplicitEuler()}
+    found = wf.run(wf.Interaction("exp(-x**2)"), cloud(1), **euler, out=tmp_path / "a.h5").info["sums"]
+    assert found == wf.load(tmp_path / "a.h5").info["sums"]
+    assert found.startswith("interaction by a mesh of spacing 0.")
+    assert wf.run(wf.Interaction("abs(x)"), cloud(1), **euler).info["sums"] == "interaction by direct sums"
+    assert wf.run(wf.Blob(wf.Entropy(), 0.2), cloud(1), **euler).info["sums"] == "blob by a mesh"
+    few = wf.Particles(cloud(1).positions[:50])
+    assert wf.run(wf.Entropy(), few, **euler, estimator=0.3).info["sums"] == "density by direct sums"
+    assert "sums" not in wf.run(wf.Potential("x**2"), few, **euler).info
+
+
+def test_finding_a_mesh_in_space_asks_for_far_fewer_pairs_than_a_direct_sum():
+    state = cloud(3, 12_000)
+    part, asked = part_of("exp(-x**2 - y**2 - z**2)", state), []
+
+    class Counted(type(part.W)):
+        pass
+
+    counted = object.__new__(Counted)
+    counted.__dict__.update(part.W.__dict__)
+    Counted.value = lambda self, x, t=0.0: asked.append(len(x)) or type(part.W).value(self, x, t)
+    assert InteractionPart(1.0, counted, state, None).lattice_for(state.positions) is not None
+    assert 1e5 < sum(asked) < 0.2 * 12_000**2
 
 
 def test_the_mesh_follows_the_cloud():

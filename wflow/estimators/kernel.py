@@ -67,10 +67,7 @@ class Kernel:
     def __call__(self, positions: ArrayLike, weights: ArrayLike | None = None, box: Box | None = None) -> Estimate:
         positions, extent = check_positions(positions, box)
         weights = check_weights(weights, len(positions))
-        if isinstance(self.bandwidth, str):
-            width = rule_bandwidth(positions, weights, self.bandwidth)
-        else:
-            width = check_bandwidth(self.bandwidth, positions.shape[1])
+        width = self._width(positions, weights)
         pilot = self._estimate(positions, extent, weights, width, box)
         if not self.adaptive:
             return pilot
@@ -80,6 +77,17 @@ class Kernel:
             density += own
             gradient += slope
         return Estimate(density, gradient / density[:, None])
+
+    def engine_for(self, positions: ArrayLike, weights: ArrayLike | None = None, box: Box | None = None) -> str:
+        """ "mesh", "near" or "direct": what a call would take; `InputError` as a call."""
+        positions, extent = check_positions(positions, box)
+        width = self._width(positions, check_weights(weights, len(positions)))
+        return self._engine(positions, extent, width, box)
+
+    def _width(self, positions: Array, weights: Array) -> Array:
+        if isinstance(self.bandwidth, str):
+            return rule_bandwidth(positions, weights, self.bandwidth)
+        return check_bandwidth(self.bandwidth, positions.shape[1])
 
     def _estimate(self, positions: Array, extent: Array, weights: Array, width: Array, box: Box | None) -> Estimate:
         if self._engine(positions, extent, width, box) == "direct":

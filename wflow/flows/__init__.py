@@ -34,6 +34,7 @@ from wflow.flows.reference import LIFT, LOWEST, Reference, reference
 from wflow.flows.terms import Terms, sort_terms
 from wflow.flows.transport import Drift
 from wflow.flows.variation import Variation
+from wflow.flows.ways import pair_sums
 from wflow.functionals import Functional, Logarithmic
 from wflow.grid import Grid
 from wflow.metrics import Euclidean, FisherRao, Stein, Wasserstein, WassersteinFisherRao, as_metric
@@ -262,4 +263,5 @@ __all__ = [
     "energy",
     "log_mass",
     "make_flow",
+    "pair_sums",
 ]
