@@ -19,7 +19,7 @@ from wflow.flows.boxes import kernel_faces, mean_on_faces, padded, wraps
 from wflow.flows.diffusion import Diffusion, damping
 from wflow.flows.filtration import settled
 from wflow.flows.jko_line import Line, line_refusal, make_line
-from wflow.flows.jko_plane import plane_refusal, plane_step
+from wflow.flows.jko_box import box_refusal, box_step
 from wflow.flows.protocol import Facts, Memory, Solve, recurrence
 from wflow.flows.reaction import log_linear, reacted, reaction_of
 from wflow.flows.reference import Reference, Weights
@@ -218,8 +218,8 @@ class DensityFlow:
     def proximal(self, time: float, state: Density, tau: float, memory: Memory | None, ahead: float = 0.0) -> Solve:
         if self.facts.jko:
             raise InputError(f"no JKO step: {self.facts.jko}")
-        if self._form is not None and state.dim == 2:
-            return plane_step(self._form, state, lambda: self.resolvent(time, state, state.values, tau).state, tau)
+        if state.dim > 1:
+            return box_step(self.variation, state, time, tau)
         return self._line(time).step(state, tau, memory, ahead, self.rtol)
 
     def _line(self, time: float) -> Line:
@@ -240,7 +240,7 @@ class DensityFlow:
         if self.extra is not None or not isinstance(self.metric, Wasserstein):
             return f"{self.name} with what else moves the density is not the Wasserstein gradient flow"
         if self.variation.grid.dim > 1:
-            return plane_refusal(self.variation.grid, self.terms, self._form)
+            return box_refusal(self.variation.grid, self.terms)
         return line_refusal(self.variation.grid, self.terms)
 
     def move(self, state: Density, direction: Array, step: float) -> Density:

@@ -31,7 +31,8 @@ class Variation:
     mass: float
 
     @cached_property
-    def _log_targets(self) -> list[Array | None]:
+    def log_targets(self) -> list[Array | None]:
+        """log p at the cells for each density term, None where it has no target."""
         return [
             None if term.target is None else target_logs(self.grid, term.target, self.mass)[0]
             for _, term in self.terms.densities
@@ -52,7 +53,7 @@ class Variation:
 
     def check(self) -> None:
         """Take everything that does not change, so that bad input is refused now and not at the first step."""
-        _ = self._log_targets, self._convolutions, self.shapes
+        _ = self.log_targets, self._convolutions, self.shapes
         if self.terms.potential and not self.terms.potential.timed:
             _ = self._static
 
@@ -64,13 +65,13 @@ class Variation:
 
     def target(self) -> Array | None:
         """p at the cells where the functional has exactly one target."""
-        logs = [log for log in self._log_targets if log is not None]
+        logs = [log for log in self.log_targets if log is not None]
         return np.exp(logs[0]) if len(logs) == 1 else None
 
     def energy(self, time: float, q: Array) -> float:
         """F[q]."""
         total = 0.0
-        for (weight, term), logs in zip(self.terms.densities, self._log_targets, strict=True):
+        for (weight, term), logs in zip(self.terms.densities, self.log_targets, strict=True):
             total += weight * float(_density_energy(term.generator, q, logs).sum())
         if self.terms.potential:
             total += float((q * self.potential(time)).sum())
@@ -110,7 +111,7 @@ class Variation:
     def _ratios(self, q: Array) -> list[Array]:
         held = np.maximum(q, TINY)
         with np.errstate(over="ignore"):
-            return [held if logs is None else np.exp(np.log(held) - logs) for logs in self._log_targets]
+            return [held if logs is None else np.exp(np.log(held) - logs) for logs in self.log_targets]
 
 
 def _density_energy(generator: Any, q: Array, logs: Array | None) -> Array:

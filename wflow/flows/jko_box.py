@@ -1,0 +1,214 @@
+"""The JKO step of a density on a grid of two or three axes, by entropic transport with its bias taken out.
+
+    q⁺ = argmin S(q, b)/2τ + F(b),   S(a, b) = OT(a, b) - ½ OT(a, a) - ½ OT(b, b),   ε = 1.5 h²
+
+OT(a, b) = min over plans π of ∫ |x - y|² dπ + ε KL(π‖a⊗b). S is convex in b, never negative and zero only for b = a
+(Feydy et al., AISTATS 2019), and W2² + O(ε²) for smooth densities: the step is one of descent at any τ, rests exactly
+at equilibria, and is off by O(h⁴); detail of one cell costs less than in W2. Transport to b itself enters by its
+potential p: with ½ log b + p taken from the iterate before and ½ log b from the new one, which is a majorant, every
+iteration lowers S/2τ + F, by (1 - k)²/(1 + k²) in what a blur by √(ε/2) damps to k. Each is one concave maximisation
+(`linalg.semidual`) with masses ½ log b + (2τ/ε) δF/δq = w. Coarser grids come first, for the start.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wflow.arrays import Array
+from wflow.flows.protocol import Solve
+from wflow.flows.response import Local, Response, local_energy
+from wflow.flows.terms import Terms
+from wflow.flows.variation import Variation
+from wflow.grid import Grid
+from wflow.linalg.semidual import Semidual, at, climb
+from wflow.linalg.softmin import Soft, logs_of, self_potential
+from wflow.states import Density
+
+SHARPNESS = 1.5  # ε in squares of the spacing: below 1 the lattice shows (exp(-π² ε/h²)), above, more bias
+COARSEST = 8  # cells along an axis
+START = (64.0, 16.0, 4.0, 1.0)  # times ε on the coarsest grid, where potentials start from nothing
+FAINTEST = 1e-250  # of the mass: emptier cells count as this while they are solved for
+GOAL = 1e-8  # of the mass, in L1: what the potentials leave
+SETTLED = 2e-3, 1e-6  # of what has moved, of the mass: changes that end the iteration
+MOST, MOST_NEWTON = 40, 60
+THIN = 1e-3  # of what comes: what is less is no start for it, since masses grow by factors
+GROWING = 1.5  # a factor by which some cell still grows
+NOISE = 1e-12  # of the energy, which may rise by it
+EMPTY = -700.0  # log of the smallest ratio of weights on coarser grids
+
+
+def box_refusal(grid: Grid, terms: Terms) -> str:
+    """Why there is no step on a grid of more than one axis; "" where there is."""
+    if any(pair != ("no-flux", "no-flux") for pair in grid.boundary):
+        return f"optimal transport on a grid needs no-flux sides, not {grid.boundary}; take steppers.ImplicitEuler()"
+    targets = [term.target for _, term in terms.densities]
+    if terms.interactions or terms.shapes or not all(t is targets[0] or t == targets[0] for t in targets):
+        return (
+            "on grids of more than one axis it takes divergences from one target, internal energies and potentials; "
+            "take steppers.ImplicitEuler()"
+        )
+    return ""
+
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The problem on one grid: the masses that move, the energy of where they go, the spacing."""
+
+    masses: Array
+    energy: Local
+    spacing: Array
+
+    @property
+    def coarser(self) -> "Level":
+        """Half as many cells along the axes of more than `COARSEST`."""
+        shape = tuple((n + 1) // 2 if n > COARSEST else n for n in self.masses.shape)
+        top = self.energy.logs.max()
+        weights = _joined(np.exp(np.maximum(self.energy.logs - top, EMPTY)), shape)
+        shift = _joined(self.energy.shift, shape) * (np.prod(shape) / self.masses.size)
+        energy = Local(self.energy.generator, top + np.log(weights), shift)
+        return Level(_joined(self.masses, shape), energy, self.spacing * self.masses.shape / np.array(shape))
+
+    def sharpness(self, factor: float) -> tuple[float, Array]:
+        """ε and the rates hₐ²/ε; axes of one cell have no say."""
+        wide = self.spacing[np.array(self.masses.shape) > 1]
+        eps = factor * SHARPNESS * float(np.max(wide, initial=0.0) ** 2 if wide.size else self.spacing.max() ** 2)
+        return eps, self.spacing**2 / eps
+
+
+def _joined(values: Array, shape: tuple[int, ...]) -> Array:
+    """Sums over the cells of a coarser grid, finer ones shared where its sides cut them."""
+    for axis, n in enumerate(shape):
+        m = values.shape[axis]
+        edges, ends = np.linspace(0.0, m, n + 1), np.arange(m)
+        shares = np.minimum(edges[1:, None], ends + 1.0) - np.maximum(edges[:-1, None], ends)
+        values = np.moveaxis(np.tensordot(np.maximum(shares, 0.0), values, (1, axis)), 0, axis)
+    return values
+
+
+def _between(values: Array, shape: tuple[int, ...]) -> Array:
+    """Values at the centres of a finer grid, linear between those of a coarser one and flat beyond the last."""
+    for axis, n in enumerate(shape):
+        m = values.shape[axis]
+        place = (np.arange(n) + 0.5) * m / n - 0.5
+        hats = np.maximum(0.0, 1.0 - np.abs(np.clip(place, 0.0, m - 1.0)[:, None] - np.arange(m)))
+        values = np.moveaxis(np.tensordot(hats, values, (1, axis)), 0, axis)
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One step on one grid: masses a, the law of those that they become, and ε."""
+
+    level: Level
+    law: Response
+    eps: float
+    rates: Array
+
+    @property
+    def a(self) -> Array:
+        return self.level.masses
+
+    def held(self, b: Array) -> Array:
+        """Masses that have a logarithm, where π is positive."""
+        return np.where(self.law.open, np.maximum(b, FAINTEST * float(self.a.sum())), 0.0)
+
+    def own(self, b: Array, tol: float, start: Array | None = None) -> Array:
+        """The potential of the transport of b to itself."""
+        return self_potential(b, self.rates, tol, start)
+
+    def toward(self, g: Array, b: Array, base: Array) -> Semidual | None:
+        """The transport whose end is b by the potential g on it."""
+        return at(self.law, self.a, base, self.rates, -Soft(g + logs_of(b), self.rates).value)
+
+
+def _base(b: Array, p: Array) -> Array:
+    return p + 0.5 * np.log(np.where(b > 0.0, b, 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """Masses b, the potential p of their transport to themselves, a transport towards them, how much has moved last."""
+
+    b: Array
+    p: Array
+    dual: Semidual
+    base: Array
+    moved: float = 1.0
+    grown: float = np.inf
+    newton: int = 0
+    linear: int = 0
+
+
+def _started(problem: Problem, guess: Array) -> Iterate | None:
+    b = problem.held(guess)
+    p = problem.own(b, 1e-3)
+    base = _base(b, p)
+    dual = problem.toward(p - problem.law.force(b), b, base)
+    return None if dual is None else Iterate(b, p, dual, base)
+
+
+def _advanced(problem: Problem, one: Iterate, goal: float) -> Iterate:
+    """One maximisation, from transport to itself of the masses before."""
+    dual = climb(problem.law, problem.a, one.base, problem.rates, one.dual, min(1e-3, max(goal, 1e-2 * one.moved)), MOST_NEWTON)
+    b = problem.held(dual.b)
+    moved = float(np.abs(b - one.b).sum() / problem.a.sum())
+    p = problem.own(b, max(goal, 1e-2 * moved), one.p)
+    base = _base(b, p)
+    following = problem.toward(dual.g + base - one.base, b, base)
+    following = dual if following is None else following
+    grown = float(np.max(b / np.maximum(one.b, 1e-300)))
+    return Iterate(b, p, following, base, moved, grown, one.newton + dual.iterations, one.linear + dual.linear)
+
+
+def _problem(level: Level, tau: float, factor: float = 1.0) -> Problem:
+    eps, rates = level.sharpness(factor)
+    energy = level.energy
+    return Problem(level, Response(energy.generator, energy.logs, energy.shift, 2.0 * tau / eps), eps, rates)
+
+
+def _guess(levels: list[Level], tau: float) -> tuple[Array, int, int]:
+    """log b/π on the finest grid from the coarser ones, and what they took."""
+    a = levels[-1].masses
+    logs, newton, linear = np.log(a + 1e-3 * a.mean()) - levels[-1].energy.logs, 0, 0
+    for number, level in enumerate(reversed(levels[1:])):
+        for factor in START if number == 0 else (1.0,):
+            problem = _problem(level, tau, factor)
+            one = _started(problem, np.exp(_between(logs, level.masses.shape) + level.energy.logs))
+            for _ in range(4):
+                if one is None or one.moved < 1e-2:
+                    break
+                one = _advanced(problem, one, 1e-3)
+            if one is not None:
+                logs = np.log(one.b) - level.energy.logs
+                newton, linear = newton + one.newton, linear + one.linear
+    return logs, newton, linear
+
+
+def box_step(variation: Variation, state: Density, time: float, tau: float) -> Solve:
+    """argmin of S(q, ·)/2 tau + F; `distance` is √S. Converged where no more moves and S/2 tau + F has not risen.
+
+    Cost, processor time: some 0.1 s on 64², 0.4 s on 128², 1.5 s on 256² cells; more where mass moves far in a vacuum.
+    """
+    volume, grid = state.grid.volume, state.grid
+    levels = [Level(state.values * volume, local_energy(variation, time), grid.spacing)]
+    while max(levels[-1].masses.shape) > COARSEST:
+        levels.append(levels[-1].coarser)
+    a, problem = levels[0].masses, _problem(levels[0], tau)
+    logs, newton, linear = _guess(levels, tau)
+    coarse = np.exp(_between(logs, a.shape) + problem.law.held_logs)
+    near = np.where(a > THIN * coarse, a, coarse)
+    starts = [one for guess in (coarse, near) if (one := _started(problem, guess)) is not None]
+    one = min(starts, key=lambda start: start.dual.residual)
+    before, rest = variation.energy(time, state.values), problem.own(a, GOAL)
+    for _ in range(MOST):
+        one = _advanced(problem, one, GOAL)
+        values = one.b * (a.sum() / one.b.sum()) / volume
+        squared = problem.eps * float(np.sum(a * (one.dual.f - rest)) + np.sum(one.b * (one.dual.g - one.p)))
+        risen = variation.energy(time, values) + squared / (2.0 * tau) - before
+        changed = max(SETTLED[0] * float(np.abs(one.b - a).sum() / a.sum()), SETTLED[1])
+        done = one.moved <= changed and one.grown <= GROWING and risen <= NOISE * abs(before)
+        if done:
+            break
+    distance = float(np.sqrt(max(squared, 0.0)))
+    return Solve(state.at(values), newton + one.newton, linear + one.linear, done, {}, distance)

@@ -1,0 +1,150 @@
+"""Entropic transport from given masses a to an end b that follows from its potential: Newton's method for the semi-dual.
+
+    maximise over f:  Σ a f - ρ*(base - g),   g = -soft(f + log a),   b = ρ(base - g),   ρ = ∂ρ*
+
+in units of ε. With P(x|y) the weights of the soft minimum, the gradient is a - Pᵀ b, what the mass at x lacks, and the
+Hessian -(diag(Pᵀ b) - Pᵀ diag(b) P + Pᵀ diag(ρ') P): concave for every law ρ that grows, whatever the masses. Where
+masses are smooth Pᵀ diag(b) P blurs as the heat flow does, so that the Hessian is an elliptic operator for long waves
+and Pᵀ b for short ones: conjugate gradients with one cycle of multigrid for the first and a share of the inverse
+diagonal for the second takes two to ten iterations.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from wflow.arrays import Array
+from wflow.linalg.multigrid import Operator, build, cycle
+from wflow.linalg.softmin import Soft, logs_of
+
+SHORT = 0.75  # of the inverse diagonal: 1/x + 0.75 is within a quarter of 1/(1 - exp(-x)) for every x > 0
+MOST_LINEAR = 200
+HALVINGS = 40
+
+
+class Law(Protocol):
+    """How masses follow from what acts on them: ρ(w), growing cell by cell."""
+
+    def masses(self, w: Array) -> Array:
+        """ρ(w), inf where it is beyond float64."""
+
+    def slope(self, masses: Array) -> Array:
+        """dρ/dw where the masses are ρ(w)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Semidual:
+    """f with its soft minimum, the masses b and what of them comes from each x; iterations and the residual |a - Pᵀ b|
+    in parts of the mass."""
+
+    f: Array
+    soft: Soft
+    b: Array
+    come: Array
+    residual: float
+    iterations: int = 0
+    linear: int = 0
+
+    @property
+    def g(self) -> Array:
+        """The potential of b."""
+        return -self.soft.value
+
+
+def at(law: Law, a: Array, base: Array, rates: Array, f: Array) -> Semidual | None:
+    """What follows from f; None where masses are beyond float64."""
+    soft = Soft(np.where(a > 0.0, f, 0.0) + logs_of(a), rates)
+    b = law.masses(base + soft.value)
+    if not np.all(np.isfinite(b)):
+        return None
+    come = soft.spread(b)
+    return Semidual(f, soft, b, come, float(np.abs(a - come).sum() / a.sum()))
+
+
+def climb(law: Law, a: Array, base: Array, rates: Array, start: Semidual, goal: float, most: int) -> Semidual:
+    """Maximise until the residual is at most `goal`, or for `most` iterations.
+
+    Cost: three to six iterations from a start that is not far, each of some ten products with P and one soft minimum.
+    """
+    here, linear = start, 0
+    for iteration in range(most + 1):
+        if here.residual <= goal or iteration == most:
+            break
+        direction, count = _direction(law, a, rates, here)
+        linear += count
+        following = _search(law, a, base, rates, here, direction)
+        if following is None:
+            break
+        here = following
+    return Semidual(here.f, here.soft, here.b, here.come, here.residual, iteration, linear)
+
+
+def _direction(law: Law, a: Array, rates: Array, here: Semidual) -> tuple[Array, int]:
+    live = a > 0.0
+    slope = law.slope(here.b)
+    # Newton's diagonal is what comes. Where less comes than should, what should keeps a step to the range of exp.
+    held = np.where(live, np.maximum(a, here.come), 0.0)
+    long = _multigrid(np.where(live, here.soft.spread(slope) + (held - here.come), 1.0), held, rates, live)
+    short = SHORT / np.where(live, held, np.inf)
+
+    def product(v: Array) -> Array:
+        return (held * v - here.soft.spread((here.b - slope) * here.soft.mean(v))) * live
+
+    rtol = min(0.1, max(1e-4, np.sqrt(here.residual)))
+    return _conjugate(product, lambda r: long(r) + short * r, (a - here.come) * live, rtol)
+
+
+def _multigrid(diag: Array, held: Array, rates: Array, live: Array) -> Callable[[Array], Array]:
+    """A cycle for diag - ∇·(held ∇)/(2 rate)."""
+    shape = (1,) * (3 - held.ndim) + held.shape
+    faces = [np.zeros(tuple(n + (k == axis) for k, n in enumerate(shape))) for axis in range(3)]
+    for axis, rate in enumerate(rates):
+        lines = np.moveaxis(held, axis, 0)
+        across = np.moveaxis(faces[axis + 3 - held.ndim].reshape([n + (k == axis) for k, n in enumerate(held.shape)]), axis, 0)
+        across[1:-1] = 0.25 / rate * (lines[1:] + lines[:-1])
+    hierarchy = build(Operator(np.ascontiguousarray((diag + 1e-14 * held.max()).reshape(shape)), *faces))
+
+    def solve(r: Array) -> Array:
+        out = np.empty(shape)
+        cycle(hierarchy, np.ascontiguousarray(r * live).reshape(shape), out)
+        return out.reshape(r.shape) * live
+
+    return solve
+
+
+def _conjugate(
+    product: Callable[[Array], Array], precondition: Callable[[Array], Array], rhs: Array, rtol: float
+) -> tuple[Array, int]:
+    r, total = rhs.copy(), np.zeros(rhs.shape)
+    z = precondition(r)
+    ahead, size = z, float(np.vdot(r, z))
+    first = size
+    for count in range(1, MOST_LINEAR + 1):
+        image = product(ahead)
+        curvature = float(np.vdot(ahead, image))
+        if not curvature > 0.0:
+            return (total if count > 1 else ahead), count
+        total, r = total + (size / curvature) * ahead, r - (size / curvature) * image
+        z = precondition(r)
+        before, size = size, float(np.vdot(r, z))
+        if not size > rtol**2 * first:
+            return total, count
+        ahead = z + (size / before) * ahead
+    return total, MOST_LINEAR
+
+
+def _search(law: Law, a: Array, base: Array, rates: Array, here: Semidual, direction: Array) -> Semidual | None:
+    """The longest of the steps 1, ½, ... at which the slope along the direction has not turned round by half.
+
+    Slopes keep their digits where the concave merit itself no longer changes.
+    """
+    rise = float(np.vdot(a - here.come, direction))
+    length = 1.0
+    for _ in range(HALVINGS):
+        trial = at(law, a, base, rates, here.f + length * direction)
+        if trial is not None and float(np.vdot(a - trial.come, direction)) >= -0.5 * rise:
+            return trial
+        length *= 0.5
+    return None
