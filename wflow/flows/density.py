@@ -18,8 +18,8 @@ from wflow.errors import InputError
 from wflow.flows.boxes import kernel_faces, mean_on_faces, padded, wraps
 from wflow.flows.diffusion import Diffusion, damping
 from wflow.flows.filtration import settled
-from wflow.flows.jko_line import Line, line_refusal, make_line
 from wflow.flows.jko_box import box_refusal, box_step
+from wflow.flows.jko_line import Line, line_refusal, make_line
 from wflow.flows.protocol import Facts, Memory, Solve, recurrence
 from wflow.flows.reaction import log_linear, reacted, reaction_of
 from wflow.flows.reference import Reference, Weights

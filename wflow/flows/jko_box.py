@@ -1,6 +1,6 @@
 """The JKO step of a density on a grid of two or three axes, by entropic transport with its bias taken out.
 
-    q⁺ = argmin S(q, b)/2τ + F(b),   S(a, b) = OT(a, b) - ½ OT(a, a) - ½ OT(b, b),   ε = 1.5 h²
+    q⁺ = argmin S(q, b)/2τ + F(b),   S(a, b) = OT(a, b) - ½ OT(a, a) - ½ OT(b, b),   ε = 1.25 h²
 
 OT(a, b) = min over plans π of ∫ |x - y|² dπ + ε KL(π‖a⊗b). S is convex in b, never negative and zero only for b = a
 (Feydy et al., AISTATS 2019), and W2² + O(ε²) for smooth densities: the step is one of descent at any τ, rests exactly
@@ -11,6 +11,7 @@ iteration lowers S/2τ + F, by (1 - k)²/(1 + k²) in what a blur by √(ε/2) d
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,19 +21,23 @@ from wflow.flows.response import Local, Response, local_energy
 from wflow.flows.terms import Terms
 from wflow.flows.variation import Variation
 from wflow.grid import Grid
+from wflow.linalg.anderson import Mixing
 from wflow.linalg.semidual import Semidual, at, climb
 from wflow.linalg.softmin import Soft, logs_of, self_potential
 from wflow.states import Density
 
-SHARPNESS = 1.5  # ε in squares of the spacing: below 1 the lattice shows (exp(-π² ε/h²)), above, more bias
+SHARPNESS = 1.25  # ε in squares of the spacing: below 1 the lattice shows (exp(-π² ε/h²)), above, more bias
 COARSEST = 8  # cells along an axis
 START = (64.0, 16.0, 4.0, 1.0)  # times ε on the coarsest grid, where potentials start from nothing
 FAINTEST = 1e-250  # of the mass: emptier cells count as this while they are solved for
 GOAL = 1e-8  # of the mass, in L1: what the potentials leave
-SETTLED = 2e-3, 1e-6  # of what has moved, of the mass: changes that end the iteration
-MOST, MOST_NEWTON = 40, 60
+SETTLED = 1e-3, 1e-6  # of what has moved, of the mass: changes that end the iteration
+MOST, MIXED, MOST_NEWTON = 45, 30, 60
 THIN = 1e-3  # of what comes: what is less is no start for it, since masses grow by factors
-GROWING = 1.5  # a factor by which some cell still grows
+SPILL = 0.1  # of masses blurred, at least, to start from: what has to grow from nothing does so by small factors
+NEAR = 0.1  # a residual that is near enough to start from
+AHEAD = 1.0  # how far the mixing of iterates may go beyond the last, in log b
+LOOSE = 5e-3  # of the mass: what may still move in the last iteration of all
 NOISE = 1e-12  # of the energy, which may rise by it
 EMPTY = -700.0  # log of the smallest ratio of weights on coarser grids
 
@@ -42,13 +47,13 @@ def box_refusal(grid: Grid, terms: Terms) -> str:
     if any(pair != ("no-flux", "no-flux") for pair in grid.boundary):
         return f"optimal transport on a grid needs no-flux sides, not {grid.boundary}; take steppers.ImplicitEuler()"
     targets = [term.target for _, term in terms.densities]
-    if terms.interactions or terms.shapes or not all(t is targets[0] or t == targets[0] for t in targets):
+    alike = terms.logarithmic or all(t is targets[0] or t == targets[0] for t in targets)
+    if terms.interactions or terms.shapes or not alike:
         return (
-            "on grids of more than one axis it takes divergences from one target, internal energies and potentials; "
-            "take steppers.ImplicitEuler()"
+            "on grids of more than one axis it takes internal energies, divergences from one target, reverse KL "
+            "divergences, and potentials; take steppers.ImplicitEuler()"
         )
     return ""
-
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,20 +84,27 @@ class Level:
 def _joined(values: Array, shape: tuple[int, ...]) -> Array:
     """Sums over the cells of a coarser grid, finer ones shared where its sides cut them."""
     for axis, n in enumerate(shape):
-        m = values.shape[axis]
-        edges, ends = np.linspace(0.0, m, n + 1), np.arange(m)
-        shares = np.minimum(edges[1:, None], ends + 1.0) - np.maximum(edges[:-1, None], ends)
-        values = np.moveaxis(np.tensordot(np.maximum(shares, 0.0), values, (1, axis)), 0, axis)
+        lines = np.moveaxis(values, axis, -1)
+        m = lines.shape[-1]
+        edges, total = np.linspace(0.0, m, n + 1), np.zeros((*lines.shape[:-1], n))
+        first = np.floor(edges[:-1]).astype(np.int64)
+        for cell in (first, first + 1, first + 2):
+            shares = np.minimum(edges[1:], cell + 1.0) - np.maximum(edges[:-1], cell)
+            total += np.maximum(shares, 0.0) * lines[..., np.minimum(cell, m - 1)]
+        values = np.moveaxis(total, -1, axis)
     return values
 
 
 def _between(values: Array, shape: tuple[int, ...]) -> Array:
     """Values at the centres of a finer grid, linear between those of a coarser one and flat beyond the last."""
     for axis, n in enumerate(shape):
-        m = values.shape[axis]
-        place = (np.arange(n) + 0.5) * m / n - 0.5
-        hats = np.maximum(0.0, 1.0 - np.abs(np.clip(place, 0.0, m - 1.0)[:, None] - np.arange(m)))
-        values = np.moveaxis(np.tensordot(hats, values, (1, axis)), 0, axis)
+        lines = np.moveaxis(values, axis, -1)
+        m = lines.shape[-1]
+        place = np.clip((np.arange(n) + 0.5) * m / n - 0.5, 0.0, m - 1.0)
+        below = np.floor(place).astype(np.int64)
+        rest = place - below
+        found = (1.0 - rest) * lines[..., below] + rest * lines[..., np.minimum(below + 1, m - 1)]
+        values = np.moveaxis(found, -1, axis)
     return values
 
 
@@ -109,6 +121,12 @@ class Problem:
     def a(self) -> Array:
         return self.level.masses
 
+    @cached_property
+    def blurred(self) -> Array:
+        """The masses a, blurred by the kernel."""
+        found = np.exp(Soft(logs_of(self.a), self.rates).value)
+        return found * (self.a.sum() / found.sum())
+
     def held(self, b: Array) -> Array:
         """Masses that have a logarithm, where π is positive."""
         return np.where(self.law.open, np.maximum(b, FAINTEST * float(self.a.sum())), 0.0)
@@ -116,10 +134,6 @@ class Problem:
     def own(self, b: Array, tol: float, start: Array | None = None) -> Array:
         """The potential of the transport of b to itself."""
         return self_potential(b, self.rates, tol, start)
-
-    def toward(self, g: Array, b: Array, base: Array) -> Semidual | None:
-        """The transport whose end is b by the potential g on it."""
-        return at(self.law, self.a, base, self.rates, -Soft(g + logs_of(b), self.rates).value)
 
 
 def _base(b: Array, p: Array) -> Array:
@@ -135,30 +149,48 @@ class Iterate:
     dual: Semidual
     base: Array
     moved: float = 1.0
-    grown: float = np.inf
     newton: int = 0
     linear: int = 0
 
 
 def _started(problem: Problem, guess: Array) -> Iterate | None:
-    b = problem.held(guess)
+    b = problem.held(np.maximum(guess, SPILL * problem.blurred))
     p = problem.own(b, 1e-3)
     base = _base(b, p)
-    dual = problem.toward(p - problem.law.force(b), b, base)
+    f = -Soft(p - problem.law.force(b) + logs_of(b), problem.rates).value
+    dual = at(problem.law, problem.a, base, problem.rates, f)
     return None if dual is None else Iterate(b, p, dual, base)
 
 
-def _advanced(problem: Problem, one: Iterate, goal: float) -> Iterate:
+def _advanced(problem: Problem, one: Iterate, memory: Mixing | None, goal: float) -> Iterate:
     """One maximisation, from transport to itself of the masses before."""
-    dual = climb(problem.law, problem.a, one.base, problem.rates, one.dual, min(1e-3, max(goal, 1e-2 * one.moved)), MOST_NEWTON)
+    dual = climb(
+        problem.law, problem.a, one.base, problem.rates, one.dual, min(1e-3, max(goal, 1e-2 * one.moved)), MOST_NEWTON
+    )
     b = problem.held(dual.b)
     moved = float(np.abs(b - one.b).sum() / problem.a.sum())
     p = problem.own(b, max(goal, 1e-2 * moved), one.p)
-    base = _base(b, p)
-    following = problem.toward(dual.g + base - one.base, b, base)
-    following = dual if following is None else following
-    grown = float(np.max(b / np.maximum(one.b, 1e-300)))
-    return Iterate(b, p, following, base, moved, grown, one.newton + dual.iterations, one.linear + dual.linear)
+    image = _base(b, p)
+    bases = [image]
+    if memory is not None:
+        memory.weights = np.sqrt(b)
+        ahead = np.clip(memory.mixed(one.base, image) - image, -AHEAD, AHEAD)
+        bases.insert(0, image + ahead * (b / (b + THIN * problem.a.mean())))
+    base, following = _followed(problem, dual, one.base, bases, b)
+    return Iterate(b, p, following, base, moved, one.newton + dual.iterations, one.linear + dual.linear)
+
+
+def _followed(problem: Problem, dual: Semidual, before: Array, bases: list[Array], b: Array) -> tuple[Array, Semidual]:
+    """Where the next maximisation starts: with its masses as they are, or with f as it is, whichever lacks less."""
+    best = bases[-1], dual
+    for base in bases:
+        for f in (-Soft(dual.g + base - before + logs_of(b), problem.rates).value, dual.f):
+            start = at(problem.law, problem.a, base, problem.rates, f)
+            if start is not None and (best[1] is dual or start.residual < best[1].residual):
+                best = base, start
+            if best[1] is not dual and best[1].residual < NEAR:
+                return best
+    return best
 
 
 def _problem(level: Level, tau: float, factor: float = 1.0) -> Problem:
@@ -175,10 +207,11 @@ def _guess(levels: list[Level], tau: float) -> tuple[Array, int, int]:
         for factor in START if number == 0 else (1.0,):
             problem = _problem(level, tau, factor)
             one = _started(problem, np.exp(_between(logs, level.masses.shape) + level.energy.logs))
+            memory = Mixing(level.masses)
             for _ in range(4):
                 if one is None or one.moved < 1e-2:
                     break
-                one = _advanced(problem, one, 1e-3)
+                one = _advanced(problem, one, memory, 1e-3)
             if one is not None:
                 logs = np.log(one.b) - level.energy.logs
                 newton, linear = newton + one.newton, linear + one.linear
@@ -200,15 +233,25 @@ def box_step(variation: Variation, state: Density, time: float, tau: float) -> S
     near = np.where(a > THIN * coarse, a, coarse)
     starts = [one for guess in (coarse, near) if (one := _started(problem, guess)) is not None]
     one = min(starts, key=lambda start: start.dual.residual)
-    before, rest = variation.energy(time, state.values), problem.own(a, GOAL)
-    for _ in range(MOST):
-        one = _advanced(problem, one, GOAL)
+    memory: Mixing | None = Mixing(a)
+    before = variation.energy(time, state.values)
+    for number in range(MOST):
+        one = _advanced(problem, one, memory if number < MIXED else None, GOAL)
+        settled = one.moved <= max(SETTLED[0] * float(np.abs(one.b - a).sum() / a.sum()), SETTLED[1])
+        if not settled and number < MOST - 1:
+            continue
         values = one.b * (a.sum() / one.b.sum()) / volume
-        squared = problem.eps * float(np.sum(a * (one.dual.f - rest)) + np.sum(one.b * (one.dual.g - one.p)))
-        risen = variation.energy(time, values) + squared / (2.0 * tau) - before
-        changed = max(SETTLED[0] * float(np.abs(one.b - a).sum() / a.sum()), SETTLED[1])
-        done = one.moved <= changed and one.grown <= GROWING and risen <= NOISE * abs(before)
-        if done:
+        squared, after = _squared(problem, one), variation.energy(time, values)
+        falls = after + squared / (2.0 * tau) <= before + NOISE * (1.0 + abs(after))
+        if settled and falls:
             break
+        memory = None  # mixing may rest where the merit has risen, which plain iterations lower
+    good = falls and (settled or one.moved <= LOOSE)
     distance = float(np.sqrt(max(squared, 0.0)))
-    return Solve(state.at(values), newton + one.newton, linear + one.linear, done, {}, distance)
+    return Solve(state.at(values), newton + one.newton, linear + one.linear, good, {}, distance)
+
+
+def _squared(problem: Problem, one: Iterate) -> float:
+    """S(a, b)."""
+    rest, own = problem.own(problem.a, GOAL), problem.own(one.b, GOAL, one.p)
+    return problem.eps * float(np.sum(problem.a * (one.dual.f - rest)) + np.sum(one.b * (one.dual.g - own)))

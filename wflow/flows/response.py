@@ -1,12 +1,13 @@
-"""How the masses of cells follow from a potential that acts on them, for the JKO step on grids of more than one axis."""
+"""How the masses of cells follow from what acts on them, for the JKO step on grids of more than one axis."""
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from wflow.arrays import Array
-from wflow.flows.terms import Terms, diffusivity, slope_of
+from wflow.flows.terms import diffusivity, slope_of
 from wflow.flows.variation import Variation
 from wflow.functionals import Generator, Logarithmic
 from wflow.functionals.powers import Weighted
@@ -27,11 +28,12 @@ class Response:
     def _table(self) -> tuple[Array, Array]:
         with np.errstate(all="ignore"):
             levels = 0.5 * LOGS + self.theta * slope_of(self.generator, LOGS)
-        good = np.isfinite(levels) & (np.append(np.diff(levels), 1.0) > 0.0)
+        levels = np.where(np.isfinite(levels), levels, -np.inf)
+        good = (levels > -np.inf) & (levels > np.append(-np.inf, np.maximum.accumulate(levels)[:-1]))
         return levels[good], LOGS[good]
 
     @cached_property
-    def open(self) -> Array:
+    def open(self) -> Any:
         """Where masses may be."""
         return self.logs > -np.inf
 
@@ -63,7 +65,9 @@ class Response:
     def force(self, masses: Array) -> Array:
         """theta (φ'(u) + `shift`) of given masses."""
         with np.errstate(all="ignore"):
-            return np.where(self.open, self.theta * (slope_of(self.generator, np.log(masses) - self.held_logs) + self.shift), 0.0)
+            return np.where(
+                self.open, self.theta * (slope_of(self.generator, np.log(masses) - self.held_logs) + self.shift), 0.0
+            )
 
     def _steepness(self, log_u: Array) -> Array:
         return 0.5 + self.theta * diffusivity(self.generator, log_u)
@@ -89,6 +93,10 @@ def local_energy(variation: Variation, time: float) -> Local:
     log_volume = np.log(grid.volume)
     if terms.logarithmic:
         mixed = sum(weight * one for weight, one in zip(weights, logs, strict=True)) - shift
-        return Local(Weighted((terms.temperature,), (Logarithmic(),)), mixed / terms.temperature + log_volume, np.zeros(grid.cells))
+        return Local(
+            Weighted((terms.temperature,), (Logarithmic(),)),
+            mixed / terms.temperature + log_volume,
+            np.zeros(grid.cells),
+        )
     logs_of_one = logs[0] if logs else np.zeros(grid.cells)
     return Local(Weighted(weights, generators), logs_of_one + log_volume, shift)

@@ -213,6 +213,12 @@ def diffusivity(generator: Generator, log_u: Array) -> Array:
         return _beyond(log_u, generator.diffusivity(np.exp(np.clip(log_u, -DEEPEST, DEEPEST))))
 
 
+@_by_parts
 def slope_of(generator: Generator, log_u: Array) -> Array:
-    """ξ = φ'(u) = φ(u)/u + d(φ(u)/u)/d log u."""
-    return per_mass(generator, log_u) + per_mass_slope(generator, log_u)
+    """ξ = φ'(u) from log u; not as φ(u)/u + d(φ(u)/u)/d log u, which cancel where φ(0) > 0 and u < 1e-32."""
+    if isinstance(generator, Logarithmic):
+        return log_u + 1.0
+    if isinstance(generator, Power):
+        return generator.m / (generator.m - 1.0) * np.exp((generator.m - 1.0) * log_u)
+    with np.errstate(all="ignore"):
+        return _beyond(log_u, generator.slope(np.exp(np.clip(log_u, -DEEPEST, DEEPEST))))

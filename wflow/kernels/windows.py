@@ -13,30 +13,56 @@ from wflow.kernels.sums import exp_block
 
 
 @njit(cache=True)
+def hull(line, rate, places, ends):
+    """The x whose parabolas logs_x - rate (x - y)² make the upper envelope, and the y from which each does; how many.
+
+    Felzenszwalb & Huttenlocher, Theory of Computing 8 (2012) 415. `places` (n,) and `ends` (n + 1,) are written.
+    """
+    k = -1
+    for x in range(line.size):
+        if line[x] == -np.inf:
+            continue
+        start = -np.inf
+        while k >= 0:
+            p = places[k]
+            start = (line[p] - line[x]) / (2.0 * rate * (x - p)) + 0.5 * (x + p)
+            if start > ends[k]:
+                break
+            k -= 1
+            start = -np.inf
+        k += 1
+        places[k], ends[k] = x, start
+    ends[k + 1] = np.inf
+    return k + 1
+
+
+@njit(cache=True)
 def find(logs, rate, depth, low, high, top):
-    """The window of every y and the largest term in it; an empty one where the whole line is -inf."""
+    """The window of every y and the largest term in it; an empty one where the whole line is -inf. O(n) a line.
+
+    Both ends grow with y: a term that is too small beside a larger one on its right stays so as y moves right.
+    """
     lines, n = logs.shape
+    places, ends = np.empty(n, np.int64), np.empty(n + 1)
     for i in range(lines):
         line = logs[i]
-        best = -np.inf
-        for x in range(n):
-            best = max(best, line[x])
+        count = hull(line, rate, places, ends)
+        if count == 0:
+            low[i], high[i], top[i] = 0, 0, -np.inf
+            continue
+        k, a = 0, 0
         for y in range(n):
-            if best == -np.inf:
-                low[i, y], high[i, y], top[i, y] = y, y, -np.inf
-                continue
-            # What lies farther than this is more than `depth` below the term of y itself.
-            far = (best - line[y] + depth) / rate
-            reach = n if not far < n * n else int(math.sqrt(max(far, 0.0))) + 1
-            a, b = max(0, y - reach), min(n, y + reach + 1)
-            most = -np.inf
-            for x in range(a, b):
-                most = max(most, line[x] - rate * (x - y) * (x - y))
-            while line[a] - rate * (a - y) * (a - y) < most - depth:
+            while ends[k + 1] < y:
+                k += 1
+            most = line[places[k]] - rate * (places[k] - y) ** 2
+            while line[a] - rate * (a - y) ** 2 < most - depth:
                 a += 1
-            while line[b - 1] - rate * (b - 1 - y) * (b - 1 - y) < most - depth:
+            low[i, y], top[i, y] = a, most
+        b = n
+        for y in range(n - 1, -1, -1):
+            while line[b - 1] - rate * (b - 1 - y) ** 2 < top[i, y] - depth:
                 b -= 1
-            low[i, y], high[i, y], top[i, y] = a, b, most
+            high[i, y] = b
 
 
 @njit(cache=True)
@@ -45,32 +71,35 @@ def fill(logs, rate, low, high, top, first, weights, out):
     lines, n = logs.shape
     for i in range(lines):
         for y in range(n):
-            a, k, size = low[i, y], first[i, y], high[i, y] - low[i, y]
-            if size == 0:
+            a, b, k = low[i, y], high[i, y], first[i, y]
+            if a == b:
                 out[i, y] = -np.inf
                 continue
-            block = weights[k : k + size]
-            for j in range(size):
-                block[j] = logs[i, a + j] - rate * (a + j - y) * (a + j - y)
-            exp_block(block, size, top[i, y])
+            block, terms = weights[k : k + b - a], logs[i, a:b]
+            start = float(a - y)
+            for j in range(terms.size):
+                block[j] = terms[j] - rate * (start + j) * (start + j)
+            exp_block(block, block.size, top[i, y])
             total = 0.0
-            for j in range(size):
+            for j in range(block.size):
                 total += block[j]
-            for j in range(size):
-                block[j] /= total
+            share = 1.0 / total
+            for j in range(block.size):
+                block[j] *= share
             out[i, y] = top[i, y] + math.log(total)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"reassoc", "contract"})
 def gather(low, high, first, weights, v, out):
     """out_y = Σ_x P(x|y) v_x."""
     lines, n = v.shape
     for i in range(lines):
         for y in range(n):
-            a, k = low[i, y], first[i, y]
+            a, b, k = low[i, y], high[i, y], first[i, y]
+            block, terms = weights[k : k + b - a], v[i, a:b]
             total = 0.0
-            for j in range(high[i, y] - a):
-                total += weights[k + j] * v[i, a + j]
+            for j in range(block.size):
+                total += block[j] * terms[j]
             out[i, y] = total
 
 
@@ -81,6 +110,7 @@ def scatter(low, high, first, weights, v, out):
     for i in range(lines):
         out[i] = 0.0
         for y in range(n):
-            a, k = low[i, y], first[i, y]
-            for j in range(high[i, y] - a):
-                out[i, a + j] += weights[k + j] * v[i, y]
+            a, b, k = low[i, y], high[i, y], first[i, y]
+            block, terms, here = weights[k : k + b - a], out[i, a:b], v[i, y]
+            for j in range(block.size):
+                terms[j] += block[j] * here

@@ -24,7 +24,7 @@ class Mixing:
     def mixed(self, old: Array, new: Array) -> Array:
         """The next iterate, from the last and where the iteration takes it."""
         residual = (new - old) * self.weights
-        size = _dot(residual, residual)
+        size = dot(residual, residual)
         if size > 4.0 * self.size:
             self.changes, self.last = [], None
         if self.last is not None:
@@ -33,11 +33,11 @@ class Mixing:
         if not self.changes:
             return new
         slopes = [slope for slope, _ in self.changes]
-        gram = np.array([[_dot(p, q) for q in slopes] for p in slopes])
-        shares = np.linalg.lstsq(gram, np.array([_dot(p, residual) for p in slopes]), rcond=1e-12)[0]
+        gram = np.array([[dot(p, q) for q in slopes] for p in slopes])
+        shares = np.linalg.lstsq(gram, np.array([dot(p, residual) for p in slopes]), rcond=1e-12)[0]
         return new - sum(share * change for share, (_, change) in zip(shares, self.changes, strict=True))
 
 
-def _dot(x: Array, y: Array) -> float:
+def dot(x: Array, y: Array) -> float:
     """By NumPy's own loop: BLAS takes threads to it."""
     return float(np.sum(x * y))

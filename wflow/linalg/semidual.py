@@ -1,4 +1,4 @@
-"""Entropic transport from given masses a to an end b that follows from its potential: Newton's method for the semi-dual.
+"""Entropic transport from masses a to an end b that follows from its potential: Newton's method for the semi-dual.
 
     maximise over f:  Σ a f - ρ*(base - g),   g = -soft(f + log a),   b = ρ(base - g),   ρ = ∂ρ*
 
@@ -16,12 +16,15 @@ from typing import Protocol
 import numpy as np
 
 from wflow.arrays import Array
+from wflow.linalg.anderson import dot
 from wflow.linalg.multigrid import Operator, build, cycle
 from wflow.linalg.softmin import Soft, logs_of
 
 SHORT = 0.75  # of the inverse diagonal: 1/x + 0.75 is within a quarter of 1/(1 - exp(-x)) for every x > 0
 MOST_LINEAR = 200
 HALVINGS = 40
+LACK = 1e6  # what should come over what comes counts up to this
+FAINT = 1e-30  # of the largest mass: less stays where it is
 
 
 class Law(Protocol):
@@ -82,15 +85,19 @@ def climb(law: Law, a: Array, base: Array, rates: Array, start: Semidual, goal: 
 
 
 def _direction(law: Law, a: Array, rates: Array, here: Semidual) -> tuple[Array, int]:
-    live = a > 0.0
-    slope = law.slope(here.b)
-    # Newton's diagonal is what comes. Where less comes than should, what should keeps a step to the range of exp.
-    held = np.where(live, np.maximum(a, here.come), 0.0)
-    long = _multigrid(np.where(live, here.soft.spread(slope) + (held - here.come), 1.0), held, rates, live)
+    # Where less comes than should, what should keeps a step to the range of exp; b grows alike, so that shifts of f,
+    # which change no share, stay free.
+    lack = np.clip(a / np.maximum(here.come, 1e-300), 1.0, LACK)
+    b, slope = here.b * here.soft.mean(lack), law.slope(here.b)
+    come = here.soft.spread(b)
+    held = np.where(a > LACK * here.come, np.maximum(a, come), come)
+    live = (a > 0.0) & (held > FAINT * held.max())
+    held = np.where(live, held, 0.0)
+    long = _multigrid(np.where(live, here.soft.spread(slope) + (held - come), 1.0), held, rates, live)
     short = SHORT / np.where(live, held, np.inf)
 
     def product(v: Array) -> Array:
-        return (held * v - here.soft.spread((here.b - slope) * here.soft.mean(v))) * live
+        return (held * v - here.soft.spread((b - slope) * here.soft.mean(v))) * live
 
     rtol = min(0.1, max(1e-4, np.sqrt(here.residual)))
     return _conjugate(product, lambda r: long(r) + short * r, (a - here.come) * live, rtol)
@@ -100,11 +107,11 @@ def _multigrid(diag: Array, held: Array, rates: Array, live: Array) -> Callable[
     """A cycle for diag - ∇·(held ∇)/(2 rate)."""
     shape = (1,) * (3 - held.ndim) + held.shape
     faces = [np.zeros(tuple(n + (k == axis) for k, n in enumerate(shape))) for axis in range(3)]
-    for axis, rate in enumerate(rates):
-        lines = np.moveaxis(held, axis, 0)
-        across = np.moveaxis(faces[axis + 3 - held.ndim].reshape([n + (k == axis) for k, n in enumerate(held.shape)]), axis, 0)
-        across[1:-1] = 0.25 / rate * (lines[1:] + lines[:-1])
-    hierarchy = build(Operator(np.ascontiguousarray((diag + 1e-14 * held.max()).reshape(shape)), *faces))
+    box = held.reshape(shape)
+    for axis, rate in enumerate(rates, start=3 - held.ndim):
+        lines = np.moveaxis(box, axis, 0)
+        np.moveaxis(faces[axis], axis, 0)[1:-1] = 0.25 / rate * (lines[1:] + lines[:-1])
+    hierarchy = build(Operator((diag + 1e-14 * held.max()).reshape(shape), faces[0], faces[1], faces[2]))
 
     def solve(r: Array) -> Array:
         out = np.empty(shape)
@@ -119,16 +126,16 @@ def _conjugate(
 ) -> tuple[Array, int]:
     r, total = rhs.copy(), np.zeros(rhs.shape)
     z = precondition(r)
-    ahead, size = z, float(np.vdot(r, z))
+    ahead, size = z, dot(r, z)
     first = size
     for count in range(1, MOST_LINEAR + 1):
         image = product(ahead)
-        curvature = float(np.vdot(ahead, image))
+        curvature = dot(ahead, image)
         if not curvature > 0.0:
             return (total if count > 1 else ahead), count
         total, r = total + (size / curvature) * ahead, r - (size / curvature) * image
         z = precondition(r)
-        before, size = size, float(np.vdot(r, z))
+        before, size = size, dot(r, z)
         if not size > rtol**2 * first:
             return total, count
         ahead = z + (size / before) * ahead
@@ -140,11 +147,11 @@ def _search(law: Law, a: Array, base: Array, rates: Array, here: Semidual, direc
 
     Slopes keep their digits where the concave merit itself no longer changes.
     """
-    rise = float(np.vdot(a - here.come, direction))
+    rise = dot(a - here.come, direction)
     length = 1.0
     for _ in range(HALVINGS):
         trial = at(law, a, base, rates, here.f + length * direction)
-        if trial is not None and float(np.vdot(a - trial.come, direction)) >= -0.5 * rise:
+        if trial is not None and dot(a - trial.come, direction) >= -0.5 * rise:
             return trial
         length *= 0.5
     return None

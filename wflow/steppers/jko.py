@@ -19,18 +19,19 @@ class JKO:
     """q⁺ = argmin W2²(·, q)/(2 dt) + F: implicit Euler of the Wasserstein metric, of order 1, stable at any dt.
 
     On a density of one axis in quantiles, whose nodes are carried from step to step, so that nothing is smoothed by
-    going to the grid and back; of two axes by the dual of optimal transport, for entropies with potentials, internal
-    energies and divergences; on Gaussians in (mean | factor); on points the proximal point method; on clouds with
-    each particle tied to its place before. `distance` of a step is how far it went. The energy never rises: a step in
-    quantiles that would raise the energy of the cells by going to the grid starts from the cells again, and is counted
-    in `restarts`. (With potentials or interactions beside more than an entropy it is the energy in quantiles that
-    never rises; that of the cells follows within O(h²).)
+    going to the grid and back; of two or three axes by entropic transport with its bias taken out, which is W2² to
+    O(h⁴) where masses are smooth on the scale of cells, for internal energies, divergences from one target and
+    potentials; on Gaussians in (mean | factor); on points the proximal point method; on clouds with each particle tied
+    to its place before. `distance` of a step is how far it went. The energy never rises: a step in quantiles that would
+    raise the energy of the cells by going to the grid starts from the cells again, and is counted in `restarts`. (With
+    potentials or interactions beside more than an entropy it is the energy in quantiles that never rises; that of the
+    cells follows within O(h²).)
 
-    A step may end as SOLVER_FAILED: in the plane from mass far from its target, cell-wise random data over long steps
-    and a vacuum; on the line from a vacuum over all of the target. Where F is not convex in quantiles, and where chi2
-    of the empty side starts from 1e40 and more, the answer is a state of smaller merit that need not be the least.
-    Source: Jordan, Kinderlehrer & Otto, SIAM J. Math. Anal. 29
-    (1998) 1, eq. (13).
+    On the line a step may end as SOLVER_FAILED from a vacuum over all of the target. Where F is not convex in
+    quantiles, and where chi2 of the empty side starts from 1e40 and more, the answer is a state of smaller merit that
+    need not be the least. On more axes detail as fine as cells moves too easily, and where a step is much shorter than
+    h² takes to spread, up to 0.5 % of the mass may still be on its way when the iteration ends.
+    Source: Jordan, Kinderlehrer & Otto, SIAM J. Math. Anal. 29 (1998) 1, eq. (13).
     """
 
     order: ClassVar[int] = 1
