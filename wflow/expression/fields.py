@@ -72,8 +72,8 @@ class Compiled:
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """An expression as machine code for blocks of `kernels.noise.BLOCK` particles, one row an axis: addresses of
-    `void f(double *x, double t, double factor, double *out)`, which adds factor times the value to out (BLOCK,), or
-    the gradient to out (d, BLOCK)."""
+    `void f(double *x, double t, double factor, double *out, double *table)`, which adds factor times the value to out
+    (BLOCK,), or the gradient to out (d, BLOCK); the table is not read."""
 
     add_value: int
     add_gradient: int

@@ -11,7 +11,7 @@ def block_loops(axes: Sequence[int]) -> str:
     slopes = "".join(f"g{axis}, " for axis in axes)
     lines = [
         "@block",
-        "def add_value(x, t, factor, out):",
+        "def add_value(x, t, factor, out, table):",
         "    widest()",
         f"    place, total = carray(x, {shape}), carray(out, {BLOCK})",
         f"    for i in range({BLOCK}):",
@@ -19,7 +19,7 @@ def block_loops(axes: Sequence[int]) -> str:
         "",
         "",
         "@block",
-        "def add_gradient(x, t, factor, out):",
+        "def add_gradient(x, t, factor, out, table):",
         "    widest()",
         f"    place, total = carray(x, {shape}), carray(out, {shape})",
         f"    for i in range({BLOCK}):",

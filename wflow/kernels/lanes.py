@@ -33,19 +33,19 @@ def _widest(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-def _call_block(typingctx: Any, address: Any, x: Any, t: Any, factor: Any, out: Any) -> Any:
-    """Call `void f(double *x, double t, double factor, double *out)`, all three pointers given as integers."""
+def _call_block(typingctx: Any, address: Any, x: Any, t: Any, factor: Any, out: Any, table: Any) -> Any:
+    """Call `void f(double *x, double t, double factor, double *out, double *table)`, all pointers given as integers."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         real, pointer = ir.DoubleType(), ir.DoubleType().as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, real, real, pointer])
+        kind = ir.FunctionType(ir.VoidType(), [pointer, real, real, pointer, pointer])
         function = builder.inttoptr(args[0], kind.as_pointer())
-        places = [builder.inttoptr(args[k], pointer) for k in (1, 4)]
-        builder.call(function, [places[0], args[2], args[3], places[1]])
+        here, there, data = (builder.inttoptr(args[k], pointer) for k in (1, 4, 5))
+        builder.call(function, [here, args[2], args[3], there, data])
         return context.get_dummy_value()
 
     whole, real = types.int64, types.float64
-    return types.void(whole, whole, real, real, whole), codegen
+    return types.void(whole, whole, real, real, whole, whole), codegen
 
 
 fma: Any = intrinsic(_fma)

@@ -4,10 +4,11 @@ Positions and what goes with them are (n, d) float64 in C order. A block of them
 an axis, (d, BLOCK), where every loop runs over neighbours in memory and becomes vector code; there it takes all its
 steps before it is written back, so that memory is read and written once for many steps.
 
-The drift is a sum of `parts`: (addresses, factors, axes) of functions as in `expression.Blocks`; a part with an axis
-gives that component alone, one with axis -1 is a gradient. Without parts it is `drift`, given at the positions, and
-there is one step. `lower`, `length` and `wall` `(d,)` describe a box: wall 1 reflects, 2 wraps; arrays of size 0 stand
-for free space. A reflection mirrors whatever vector the particle carries along.
+The drift is a sum of `parts`: (addresses, factors, axes, tables) of functions as in `expression.Blocks`, each with the
+address of its numbers; a part with an axis gives that component alone, one with axis -1 is a gradient. Without parts it
+is `drift`, given at the positions, and there is one step. `lower`, `length` and `wall` `(d,)` describe a box: wall 1
+reflects, 2 wraps; arrays of size 0 stand for free space. A reflection mirrors whatever vector the particle carries
+along.
 """
 
 import numpy as np
@@ -81,11 +82,11 @@ def draw(given, seed, step, start, low, words, noise):
 @njit(cache=True, nogil=True, error_model="numpy")
 def add_parts(parts, place, time, out):
     """out = the sum of the parts of the drift, or of a scalar, at a block."""
-    addresses, factors, axes = parts
+    addresses, factors, axes, tables = parts
     out[:] = 0.0
     for k in range(addresses.size):
         row = out.ctypes.data + _ROW * max(axes[k], 0)
-        call_block(addresses[k], place.ctypes.data, time, factors[k], row)
+        call_block(addresses[k], place.ctypes.data, time, factors[k], row, tables[k])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

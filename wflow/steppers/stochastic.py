@@ -85,7 +85,7 @@ def walls(state: Particles) -> Walls:
     return Walls(np.array(domain.lower), domain.upper - domain.lower, kind)
 
 
-NOTHING = Pointwise(Parts(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)), None)
+NOTHING = Pointwise(Parts(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), ()), None)
 SWEEP = 32  # steps in one pass: reading, writing and drawing the first noise again cost a tenth of so many
 
 
