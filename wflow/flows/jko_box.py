@@ -30,14 +30,15 @@ SHARPNESS = 1.25  # ε in squares of the spacing: below 1 the lattice shows (exp
 COARSEST = 8  # cells along an axis
 START = (64.0, 16.0, 4.0, 1.0)  # times ε on the coarsest grid, where potentials start from nothing
 FAINTEST = 1e-250  # of the mass: emptier cells count as this while they are solved for
-GOAL = 1e-8  # of the mass, in L1: what the potentials leave
-SETTLED = 1e-3, 1e-6  # of what has moved, of the mass: changes that end the iteration
+GOAL = 1e-10  # of the mass, in L1: what the potentials leave
+SETTLED = 1e-3, 1e-8  # of what has moved, of the mass: changes that end the iteration
 MOST, MIXED, MOST_NEWTON = 45, 30, 60
 THIN = 1e-3  # of what comes: what is less is no start for it, since masses grow by factors
 SPILL = 0.1  # of masses blurred, at least, to start from: what has to grow from nothing does so by small factors
 NEAR = 0.1  # a residual that is near enough to start from
 AHEAD = 1.0  # how far the mixing of iterates may go beyond the last, in log b
 LOOSE = 5e-3  # of the mass: what may still move in the last iteration of all
+ROUNDING = 1e-14  # of δF/δq
 NOISE = 1e-12  # of the energy, which may rise by it
 EMPTY = -700.0  # log of the smallest ratio of weights on coarser grids
 
@@ -122,10 +123,10 @@ class Problem:
         return self.level.masses
 
     @cached_property
-    def blurred(self) -> Array:
-        """The masses a, blurred by the kernel."""
+    def spilled(self) -> Array:
+        """A share of the masses a, blurred by the kernel."""
         found = np.exp(Soft(logs_of(self.a), self.rates).value)
-        return found * (self.a.sum() / found.sum())
+        return found * (SPILL * self.a.sum() / found.sum())
 
     def held(self, b: Array) -> Array:
         """Masses that have a logarithm, where π is positive."""
@@ -154,7 +155,7 @@ class Iterate:
 
 
 def _started(problem: Problem, guess: Array) -> Iterate | None:
-    b = problem.held(np.maximum(guess, SPILL * problem.blurred))
+    b = problem.held(guess)
     p = problem.own(b, 1e-3)
     base = _base(b, p)
     f = -Soft(p - problem.law.force(b) + logs_of(b), problem.rates).value
@@ -206,7 +207,8 @@ def _guess(levels: list[Level], tau: float) -> tuple[Array, int, int]:
     for number, level in enumerate(reversed(levels[1:])):
         for factor in START if number == 0 else (1.0,):
             problem = _problem(level, tau, factor)
-            one = _started(problem, np.exp(_between(logs, level.masses.shape) + level.energy.logs))
+            guess = np.exp(_between(logs, level.masses.shape) + level.energy.logs)
+            one = _started(problem, np.maximum(guess, problem.spilled))
             memory = Mixing(level.masses)
             for _ in range(4):
                 if one is None or one.moved < 1e-2:
@@ -224,13 +226,16 @@ def box_step(variation: Variation, state: Density, time: float, tau: float) -> S
     Cost, processor time: some 0.1 s on 64², 0.4 s on 128², 1.5 s on 256² cells; more where mass moves far in a vacuum.
     """
     volume, grid = state.grid.volume, state.grid
+    if _rests(variation.slope(time, state.values), state.values):
+        return Solve(state, 0, 0, True, {}, 0.0)
     levels = [Level(state.values * volume, local_energy(variation, time), grid.spacing)]
     while max(levels[-1].masses.shape) > COARSEST:
         levels.append(levels[-1].coarser)
     a, problem = levels[0].masses, _problem(levels[0], tau)
     logs, newton, linear = _guess(levels, tau)
     coarse = np.exp(_between(logs, a.shape) + problem.law.held_logs)
-    near = np.where(a > THIN * coarse, a, coarse)
+    coarse = np.maximum(coarse, problem.spilled)
+    near = a if np.all(a > THIN * coarse) else np.maximum(np.where(a > THIN * coarse, a, coarse), problem.spilled)
     starts = [one for guess in (coarse, near) if (one := _started(problem, guess)) is not None]
     one = min(starts, key=lambda start: start.dual.residual)
     memory: Mixing | None = Mixing(a)
@@ -249,6 +254,12 @@ def box_step(variation: Variation, state: Density, time: float, tau: float) -> S
     good = falls and (settled or one.moved <= LOOSE)
     distance = float(np.sqrt(max(squared, 0.0)))
     return Solve(state.at(values), newton + one.newton, linear + one.linear, good, {}, distance)
+
+
+def _rests(xi: Array, q: Array) -> bool:
+    """Whether δF/δq is the same, to rounding, wherever there is mass, and no less elsewhere: q itself is the answer."""
+    full = xi[q > 0.0]
+    return bool(np.ptp(full) <= ROUNDING * (1.0 + np.abs(full).max()) and np.all(xi >= full.min()))
 
 
 def _squared(problem: Problem, one: Iterate) -> float:
