@@ -287,7 +287,7 @@ def test_cells_without_target_stay_empty_and_axes_of_one_cell_are_none():
 
 
 def test_long_steps_reach_the_equilibrium_of_powers_in_potentials():
-    """(C - V)₊/2 of ∫ q² + ∫ V q with V = 2 x² + y at the end of the step, t = 1e4: to 1 % of the largest at the front."""
+    """(C - V)₊/2 of ∫ q² + ∫ V q with V = 2 x² + y at the end, t = 1e4: to 1 % of the largest at the front."""
     grid = wf.Grid([-1.0, -1.0], [1.0, 1.0], 32)
     q = wf.Density(grid, np.ones(grid.cells))
     F = wf.PowerEntropy(2) + wf.Potential("(2*x**2 + y) * t / 1e4")
