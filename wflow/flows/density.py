@@ -204,10 +204,10 @@ class DensityFlow:
         return Solve(state.at(answer.values), answer.steps, answer.linear, answer.converged)
 
     def _exactness(self, dt: float) -> float:
-        return max(1e-12, self.rtol * dt)
+        return max(1e-12, min(1e-6, self.rtol * dt))
 
     def stages(self, state: Density, dt: float) -> float:
-        """Stages of the polynomial by which `propagate` takes a step; inf where the flow has none."""
+        """What a step of `propagate` costs, in stages of a sweep; inf where the flow has none."""
         if self.diffusion is None or not self.facts.linear:
             return np.inf
         return self.diffusion.terms(state.values, dt, self._exactness(dt), state.grid.volume)

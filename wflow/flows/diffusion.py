@@ -118,14 +118,14 @@ class Diffusion:
         return prev
 
     def terms(self, q: Array, dt: float, tol: float, volume: float) -> float:
-        """Terms of the polynomial by which `propagate` takes a step of a linear flow; inf where it takes another
-        way, or where rounding would not let it reach `tol`."""
+        """What `propagate` costs for a linear flow, in terms of its polynomial, whichever way it goes; inf where
+        rounding would not let it reach `tol`."""
         weights = self.form.weights(0.0, q)
         plan = series(weights, self.temperature, q.reshape(weights.cells.shape) * weights.inverse, dt, tol, volume)
-        return plan.terms if plan.reached and plan.terms <= most_terms(weights) else np.inf
+        return min(plan.terms, most_terms(weights)) if plan.reached else np.inf
 
     def propagate(self, q: Array, dt: float, tol: float, volume: float) -> Propagated:
-        """exp(dt · L) q for a linear flow, to an L1 error of about `tol`."""
+        """exp(dt · L) q for a linear flow, to an L1 error of about `tol` of the mass."""
         return propagated(self.form.weights(0.0, q), self.temperature, q, dt, tol, volume)
 
 

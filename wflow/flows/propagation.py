@@ -18,10 +18,12 @@ from wflow.linalg.multigrid import build
 PARALLEL_SWEEP = 1 << 17
 # Stages in one sweep over memory, an even number. Sixteen gained up to a tenth on large grids, and nothing at 128².
 SWEEP = 8
-# Up to so many terms the Chebyshev series is cheaper than the resolvents of Lanczos' method: a stage costs 1.2 to 3 ns
-# a cell, a resolvent some five cycles of 30 ns, or 15 ns by elimination in 1-D, and twenty to fifty are needed.
-MOST_TERMS, MOST_TERMS_1D = 4000, 400
-# Accuracy of the series relative to the mass at any `tol`: it must not show in the sign of q. Nor is a bound of
+# Up to so many terms the Chebyshev series is cheaper than Lanczos' method: a term costs 1.2 to 3 ns a cell, a resolvent
+# five to twelve cycles of 60 ns, and four to twenty are needed.
+MOST_TERMS = 4000
+# In 1-D, microseconds for either, a call and each cell: a term, and the fourteen eliminations that are usual.
+TERM_1D, RESOLVENTS_1D = (0.7, 0.0087), (550.0, 0.45)
+# Accuracy of the series at any `tol`: it must not show in the sign of q. Nor is a bound of
 # rounding below it held against a step, since that bound is far above what rounding does.
 EXACT = 1e-9
 ROUNDING, RESIDUAL = 1e-16, 1e-13  # what a stage may add, a solve of Lanczos' method may leave, relative to the norm
@@ -67,36 +69,41 @@ def amplitude(weights: Weights, u: Array, volume: float) -> float:
 
 
 def most_terms(weights: Weights) -> int:
-    """Terms up to which the series is taken."""
-    return MOST_TERMS_1D if weights.cells.shape[:2] == (1, 1) else MOST_TERMS
+    """Terms up to which the series is taken; a step by Lanczos' method costs about as much."""
+    if weights.cells.shape[:2] != (1, 1):
+        return MOST_TERMS
+    (term, each), (resolvents, every) = TERM_1D, RESOLVENTS_1D
+    return int((resolvents + every * weights.cells.size) / (term + each * weights.cells.size))
 
 
 @dataclass(frozen=True)
 class Series:
-    """A Chebyshev series that is to reach `ratio` of the norm `size`: its argument z, about how many terms it has, and
-    whether rounding lets it, or Lanczos' method where that is taken, reach `tol`."""
+    """A Chebyshev series that is to reach `ratio` of the norm `size`, which is `error` of the mass: its argument z, about
+    how many terms it has, and whether rounding lets it, or Lanczos' method where that is taken, reach `tol`."""
 
     size: float
     ratio: float
+    error: float
     z: float
     terms: int
     reached: bool
 
 
 def series(weights: Weights, factor: float, u: Array, dt: float, tol: float, volume: float) -> Series:
-    """The series for exp(dt · L) to an L1 error of `tol`, before any of it is summed."""
-    size, mass = amplitude(weights, u, volume), float((weights.cells * u).sum()) * volume
+    """The series for exp(dt · L) to an L1 error of `tol` of the mass, before any of it is summed."""
+    mass = float((weights.cells * u).sum()) * volume
+    size = max(mass, amplitude(weights, u, volume))  # squares of what has nearly left an open side underflow
     z = 0.5 * dt * factor * weights.radius
-    if not (0.0 < size < np.inf):
-        return Series(size, EXACT, z, terms_needed(z, EXACT), size == 0.0)
-    ratio = max(min(tol, EXACT * mass) / size, ROUNDING)
+    if not (0.0 < mass and size < np.inf):
+        return Series(size, EXACT, EXACT, z, terms_needed(z, EXACT), size < np.inf)
+    ratio = max(min(tol, EXACT) * mass / size, ROUNDING)
     terms = terms_needed(z, ratio)
     lost = RESIDUAL if terms > most_terms(weights) else terms * ROUNDING
-    return Series(size, ratio, z, terms, size * lost <= max(tol, EXACT * mass))
+    return Series(size, ratio, ratio * size / mass, z, terms, size * lost <= max(tol, EXACT) * mass)
 
 
 def propagated(weights: Weights, factor: float, q: Array, dt: float, tol: float, volume: float) -> Propagated:
-    """exp(dt · L) q to an L1 error of about `tol`; the operator is symmetric in L2(p).
+    """exp(dt · L) q to an L1 error of about `tol` of the mass; the operator is symmetric in L2(p).
 
     Raises `InputError` where the start lies so deep in the tails of p that rounding of u = q/p exceeds `tol`.
     """
@@ -109,29 +116,30 @@ def propagated(weights: Weights, factor: float, q: Array, dt: float, tol: float,
             "exponential loses its digits to rounding; take steppers.TRBDF2()"
         )
     if plan.terms > most_terms(weights):
-        return _by_resolvents(weights, factor, q, dt, tol, volume)
+        return _by_resolvents(weights, factor, q, dt, tol)
     coefficients, _ = exponential_coefficients(plan.z, plan.ratio)
     if plan.z > 0.0:
         rows = clenshaw_rows(coefficients, 2.0 / weights.radius)
         u = swept(weights, u, np.zeros(shape), coefficients[-1] * u, rows)
-    values = conserved(weights, u * weights.cells, q.reshape(shape), max(10.0 * tol, 10.0 * plan.ratio * plan.size))
+    values = conserved(weights, u * weights.cells, q.reshape(shape), 10.0 * max(tol, plan.error))
     return Propagated(values.reshape(q.shape), 0, len(coefficients), True)
 
 
-def _by_resolvents(weights: Weights, factor: float, q: Array, dt: float, tol: float, volume: float) -> Propagated:
+def _by_resolvents(weights: Weights, factor: float, q: Array, dt: float, tol: float) -> Propagated:
     """The same by Lanczos' method on the resolvent, in the symmetric unknown z = q/√p."""
     p = weights.cells
     root, shift = np.sqrt(p), 0.1 * dt
     system = operator(weights, p, factor * shift)
     hierarchy = None if p.shape[0] == p.shape[1] == 1 else build(system)
 
-    def resolvent(z: Array) -> tuple[Array, int]:
+    def resolvent(z: Array) -> tuple[Array, int, bool]:
         answer = solve(system, root * z, rtol=1e-13, hierarchy=hierarchy)
-        return root * answer.w, answer.iterations
+        return root * answer.w, answer.iterations, answer.converged
 
     def norm(z: Array) -> float:
-        return float(np.abs(root * z).sum()) * volume
+        return float(np.abs(root * z).sum())
 
-    answer = exponential(resolvent, q.reshape(p.shape) * np.sqrt(weights.inverse), shift, dt, norm, tol)
+    start = q.reshape(p.shape) * np.sqrt(weights.inverse)
+    answer = exponential(resolvent, start, shift, dt, norm, tol * norm(start))
     values = conserved(weights, root * answer.z, q.reshape(p.shape), 10.0 * tol)
     return Propagated(values.reshape(q.shape), answer.steps, answer.linear, answer.converged)

@@ -12,7 +12,8 @@ from scipy.linalg import eigh_tridiagonal
 
 from wflow.arrays import Array
 
-Solver = Callable[[Array], tuple[Array, int]]
+# v to (1 + γ H)⁻¹ v, the iterations it took, and whether it converged.
+Solver = Callable[[Array], tuple[Array, int, bool]]
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,26 @@ class Exponential:
 def exponential(
     resolvent: Solver, z: Array, shift: float, time: float, size: Callable[[Array], float], tol: float, most: int = 120
 ) -> Exponential:
-    """exp(-time · H) z; `resolvent(v)` returns ((1 + shift · H)⁻¹ v, iterations).
+    """exp(-time · H) z, with the resolvent of `shift` · H.
 
-    Converged when two further steps change the result by less than `tol` in the norm `size`. Memory: one vector a
-    step.
+    Converged when two further steps change the result by less than `tol` in the norm `size`, and every resolvent did.
+    Memory: one vector a step.
     """
-    norm = float(np.linalg.norm(z))
+    largest = float(np.abs(z).max())
+    if largest == 0.0:
+        return Exponential(z, 0, 0, 0.0, True)
+    norm = largest * float(np.linalg.norm(z / largest))  # squares of little mass underflow
     basis, diagonal, off = [z / norm], np.zeros(most), np.zeros(most)
     before, linear, change = z, 0, np.inf
     for m in range(1, most + 1):
-        w, count = resolvent(basis[-1])
+        w, count, solved = resolvent(basis[-1])
         linear += count
+        if not solved:
+            return Exponential(before, m, linear, change, False)
         diagonal[m - 1] = float(np.vdot(basis[-1], w))
-        for v in basis:  # full orthogonalisation: the basis is short, and its loss would cost steps
+        # Against the whole basis, which is short, and twice: once leaves rounding, and where nothing else is left of w
+        # that would be taken for a direction.
+        for v in (*basis, *basis):
             w = w - float(np.vdot(v, w)) * v
         off[m - 1] = float(np.linalg.norm(w))
         last = off[m - 1] <= 1e-14
