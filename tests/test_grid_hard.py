@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 import wflow as wf
 from wflow.errors import Status
 from wflow.functionals import DIVERGENCES
+from wflow.loop.control import Controller
 from wflow.steppers import RKL2, TRBDF2, Exponential, ImplicitEuler
 
 BOX = {1: (17,), 2: (9, 6), 3: (5, 4, 3)}
@@ -282,3 +283,23 @@ def test_a_run_over_a_long_time_goes_on_as_it_began(tmp_path):
     resumed = wf.run(F, q, out=tmp_path / "run.h5", resume=True, **arguments)
     assert np.array_equal(resumed.steps["time"], whole.steps["time"])
     assert np.array_equal(resumed.final.values, whole.final.values)
+
+
+@pytest.mark.parametrize("name", ["hellinger", "jensen-shannon", "triangular", "chi2"])
+def test_few_steps_out_of_a_vacuum_are_redone(name):
+    """The size of the first step is a guess, and its error falls slowly there: it may spend of the reserve at once."""
+    grid = wf.Grid(-4.0, 4.0, 200)
+    start = wf.Density(grid, lambda x: (x[:, 0] < 0.0).astype(float))
+    result = wf.run(wf.FDivergence(name, wf.Gaussian([0.0], 1.0)), start, t_end=10.0, save="ends")
+    rejected = result.steps["rejections"]
+    assert rejected[0] <= 3
+    assert rejected.sum() <= 0.05 * len(rejected)
+
+
+def test_a_step_into_a_singularity_is_found_by_the_order_of_its_error():
+    """An error as the root of the step: ratios of 100 ask for a ten-thousandth, of which a step may take a fifth."""
+    control, dt, before, tries = Controller(1e-3, True, reserve=2e-3), 1e-2, (np.nan, np.nan), 0
+    while control.ratio(np.sqrt(dt), dt, singular=True) > 1.0:
+        ratio = control.ratio(np.sqrt(dt), dt, singular=True)
+        dt, before, tries = control.rejected(ratio, dt, before), (ratio, dt), tries + 1
+    assert tries <= 6  # by the order of a regular error it takes 12

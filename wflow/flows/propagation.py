@@ -78,8 +78,8 @@ def most_terms(weights: Weights) -> int:
 
 @dataclass(frozen=True)
 class Series:
-    """A Chebyshev series that is to reach `ratio` of the norm `size`, which is `error` of the mass: its argument z, about
-    how many terms it has, and whether rounding lets it, or Lanczos' method where that is taken, reach `tol`."""
+    """A Chebyshev series that is to reach `ratio` of the norm `size`, which is `error` of the mass: its argument z,
+    about how many terms it has, and whether rounding lets it, or Lanczos' method where that is taken, reach `tol`."""
 
     size: float
     ratio: float
@@ -94,7 +94,7 @@ def series(weights: Weights, factor: float, u: Array, dt: float, tol: float, vol
     mass = float((weights.cells * u).sum()) * volume
     size = max(mass, amplitude(weights, u, volume))  # squares of what has nearly left an open side underflow
     z = 0.5 * dt * factor * weights.radius
-    if not (0.0 < mass and size < np.inf):
+    if not (mass > 0.0 and size < np.inf):
         return Series(size, EXACT, EXACT, z, terms_needed(z, EXACT), size < np.inf)
     ratio = max(min(tol, EXACT) * mass / size, ROUNDING)
     terms = terms_needed(z, ratio)

@@ -11,6 +11,7 @@ from wflow.flows import Flow
 SAFETY, SHRINK, GROW = 0.9, 0.2, 5.0
 # Gustafsson's PI controller, ACM TOMS 17 (1991) 533: exponents as shares of the order of the error.
 INTEGRAL, PROPORTIONAL = 0.7, 0.4
+LEAST_ORDER = 0.25  # that two rejections may be taken to show
 ERROR_ORDER = 3  # of both embedded pairs, Bogacki–Shampine and TR-BDF2: error = O(dt³) a step
 
 
@@ -54,11 +55,14 @@ class Controller:
         after = replace(self, last=ratio, reserve=self.reserve - excess, singular=excess > 0.0)
         return after, dt * float(np.clip(factor, SHRINK, GROW))
 
-    def rejected(self, ratio: float, dt: float) -> float:
-        """The step after a rejected one; `ratio` is nan where the step failed altogether."""
+    def rejected(self, ratio: float, dt: float, before: tuple[float, float] = (np.nan, np.nan)) -> float:
+        """The step after a rejected one; `ratio` is nan where the step failed altogether. `before` are ratio and step
+        of a try just before it: errors at a singularity fall by an order of their own."""
         if not np.isfinite(ratio):
             return 0.25 * dt
-        order = ERROR_ORDER - self.per_time
+        order = float(ERROR_ORDER - self.per_time)
+        if np.isfinite(before[0]):
+            order = float(np.clip(np.log(before[0] / ratio) / np.log(before[1] / dt), LEAST_ORDER, order))
         return dt * float(np.clip(SAFETY * ratio ** (-1.0 / order), SHRINK, 0.9))
 
 
@@ -83,4 +87,5 @@ def first_step(flow: Flow, state: Any, span: float, tol: float) -> float:
     size = max(flow.error(state, state.coordinates), 1e-3)
     if speed == 0.0:
         return 0.01 * span
-    return float(np.clip(min(1.0, 10.0 * tol ** (1 / 3)) * 0.1 * size / speed, 1e-12 * span, span))
+    share = 3.0 * np.sqrt(tol) if flow.facts.per_time else 10.0 * tol ** (1 / 3)
+    return float(np.clip(min(1.0, share) * 0.1 * size / speed, 1e-12 * span, span))

@@ -146,7 +146,7 @@ def _sweepable(plan: Plan, standing: Standing, goal: float) -> int:
 
 def _adaptive_step(plan: Plan, standing: Standing, goal: float) -> Attempt:
     time, controller, dt = standing.time, standing.controller, standing.dt
-    rejections, wanted, step = 0, dt, None
+    rejections, wanted, step, failed = 0, dt, None, (np.nan, np.nan)
     while True:
         # Two steps of nearly equal size reach a frame better than a long and a tiny one.
         gap = goal - time
@@ -156,8 +156,9 @@ def _adaptive_step(plan: Plan, standing: Standing, goal: float) -> Attempt:
             status = Status.STEP_UNDERFLOW if step is None or not step.note else Status.UNDEFINED
             return Attempt(step or Step(standing.state), (time,), controller, dt, rejections, status)
         step = _try(plan, standing, size)
-        # A second-order step asks for a few smaller ones at most; one that still fails stands at a singularity.
-        singular = controller.singular or rejections >= 3 or step.counts.get("fallbacks", 0.0) > 0.0
+        # A second-order step asks for a few smaller ones at most; one that still fails stands at a singularity. So may
+        # the first one: out of a vacuum none is regular.
+        singular = time == 0.0 or controller.singular or rejections >= 3 or step.counts.get("fallbacks", 0.0) > 0.0
         ratio = controller.ratio(step.error, size, singular) if step.status is Status.RUNNING else np.nan
         if ratio <= 1.0:
             after, following = controller.accepted(ratio, size, step.error)
@@ -166,7 +167,7 @@ def _adaptive_step(plan: Plan, standing: Standing, goal: float) -> Attempt:
             # A step cut short to land on a frame says little about the next one.
             following = max(following, wanted) if lands and rejections == 0 and wanted > size else following
             return Attempt(step, (goal if lands else time + size,), after, following, rejections, Status.RUNNING)
-        dt, rejections = controller.rejected(ratio, size), rejections + 1
+        dt, rejections, failed = controller.rejected(ratio, size, failed), rejections + 1, (ratio, size)
         if rejections > 100:
             status = step.status if step.status is not Status.RUNNING else Status.STEP_UNDERFLOW
             return Attempt(step, (time,), controller, dt, rejections, status)

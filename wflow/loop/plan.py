@@ -212,8 +212,8 @@ def _pick_diffusive(
 ) -> tuple[Stepper, str]:
     """The cheapest of three for diffusion on a grid.
 
-    In 1-D that is the exponential for every linear flow: at equal error it was 1.5 to 2000 times as fast as the implicit
-    one, with a thousand frames and with none between. Else it is the implicit one, which no dt can make negative.
+    In 1-D that is the exponential for every linear flow: at equal error it was 1.5 to 2000 times as fast as the
+    implicit one, with a thousand frames and with none between.
     """
     implicit = TRBDF2(), "a density with diffusion is stiff: implicit, second order, positive, adaptive"
     if dt is not None or not flow.facts.fused:

@@ -16,7 +16,7 @@ class Exponential:
 
     For densities under an entropy and potentials, or reverse KL, with fields that do not depend on the time. Cost: a
     polynomial of some 5 √(dt · spectral radius) `terms`, each a pass over the cells (see `linalg.chebyshev`); where
-    these are many, twenty to fifty implicit solves, whatever dt (`linalg.lanczos`), counted in `krylov` and `linear`.
+    these are many, four to twenty implicit solves, whatever dt (`linalg.lanczos`), counted in `krylov` and `linear`.
     """
 
     order: ClassVar[float] = math.inf
