@@ -156,15 +156,15 @@ def test_potentials_of_the_step_are_optimal():
     q = wide(32)
     a = q.values * q.grid.volume
     local = local_energy(make_flow(KL, q).variation, 0.0)
-    law, rates = Response(local.generator, local.logs, local.shift, 0.4), np.full(2, 0.8)
-    base = self_potential(a, rates, 1e-10) + 0.5 * np.log(a)
+    law, axes = Response(local.generator, local.logs, local.shift, 0.4), [np.arange(32) * np.sqrt(0.8)] * 2
+    base = self_potential(a, axes, 1e-10) + 0.5 * np.log(a)
 
     def dual(f):
-        w = base + Soft(f + np.log(a), rates).value
+        w = base + Soft(f + np.log(a), axes).value
         b = law.masses(w)
         return np.sum(a * f) - np.sum(w * b - 0.5 * b * (np.log(b) - 1) - 0.4 * b * (np.log(b) - local.logs))
 
-    answer = climb(law, a, base, rates, at(law, a, base, rates, self_potential(a, rates, 1e-10)), 1e-10, 300)
+    answer = climb(law, a, base, axes, at(law, a, base, axes, self_potential(a, axes, 1e-10)), 1e-10, 300)
     assert answer.residual < 1e-10
     x, y = q.grid.points().T
     for size in (1e-3, 1.0):
@@ -195,7 +195,8 @@ def test_soft_minima_against_the_sums_themselves(scale):
     top = terms.max(axis=0)
     value = top + np.log(np.exp(terms - top).sum(axis=0))
     shares, v = np.exp(terms - value), rng.standard_normal(logs.shape)
-    soft = Soft(logs, rates)
+    axes = [np.arange(n) * np.sqrt(rate) for n, rate in zip(logs.shape, rates, strict=True)]
+    soft = Soft(logs, axes)
     assert_allclose(soft.value.ravel(), value, rtol=1e-13)
     assert_allclose(soft.mean(v).ravel(), v.ravel() @ shares, rtol=0, atol=1e-12)
     assert_allclose(soft.spread(v).ravel(), shares @ v.ravel(), rtol=0, atol=1e-11)
@@ -205,14 +206,14 @@ def test_the_potential_of_transport_to_itself():
     """Its plan has the masses on both sides; of a Gaussian it is a parabola: p = -soft(p + log m)."""
     x = np.linspace(-8, 8, 81)
     m = np.exp(-0.5 * (x[:, None] ** 2 + x[None] ** 2))
-    rates = np.full(2, 0.2**2 / 0.1)
-    p = self_potential(m, rates, 1e-12)
+    axes = [x / np.sqrt(0.1)] * 2
+    p = self_potential(m, axes, 1e-12)
     curve = np.diff(p[20:61, 40], 2) / 0.2**2
     # p = α x²/2 where α = k - k²/(k + 1 - α) and k = 2/ε, by completing squares; the smaller root.
     k = 20.0
     alpha = 0.5 * ((2 * k + 1) - np.sqrt((2 * k + 1) ** 2 - 4 * k))
     assert_allclose(curve, alpha, rtol=1e-6)
-    soft = Soft(p + np.log(m), rates)
+    soft = Soft(p + np.log(m), axes)
     assert_allclose(soft.spread(m), m, rtol=0, atol=1e-10)
 
 

@@ -23,7 +23,7 @@ from wflow.flows.variation import Variation
 from wflow.grid import Grid
 from wflow.linalg.anderson import Mixing
 from wflow.linalg.semidual import Semidual, at, climb
-from wflow.linalg.softmin import Soft, logs_of, self_potential
+from wflow.linalg.softmin import Axes, logs_of, self_potential, soft
 from wflow.states import Density
 
 SHARPNESS = 1.25  # ε in squares of the spacing: below 1 the lattice shows (exp(-π² ε/h²)), above, more bias
@@ -75,11 +75,12 @@ class Level:
         energy = Local(self.energy.generator, top + np.log(weights), shift)
         return Level(_joined(self.masses, shape), energy, self.spacing * self.masses.shape / np.array(shape))
 
-    def sharpness(self, factor: float) -> tuple[float, Array]:
-        """ε and the rates hₐ²/ε; axes of one cell have no say."""
-        wide = self.spacing[np.array(self.masses.shape) > 1]
-        eps = factor * SHARPNESS * float(np.max(wide, initial=0.0) ** 2 if wide.size else self.spacing.max() ** 2)
-        return eps, self.spacing**2 / eps
+    def sharpness(self, factor: float) -> tuple[float, Axes]:
+        """ε, and the axes in units of √ε; axes of one cell have no say."""
+        cells = self.masses.shape
+        wide = [h for h, n in zip(self.spacing, cells, strict=True) if n > 1] or list(self.spacing)
+        eps = factor * SHARPNESS * float(max(wide)) ** 2
+        return eps, [np.arange(n) * float(h / np.sqrt(eps)) for h, n in zip(self.spacing, cells, strict=True)]
 
 
 def _joined(values: Array, shape: tuple[int, ...]) -> Array:
@@ -116,7 +117,7 @@ class Problem:
     level: Level
     law: Response
     eps: float
-    rates: Array
+    axes: Axes
 
     @property
     def a(self) -> Array:
@@ -125,7 +126,7 @@ class Problem:
     @cached_property
     def spilled(self) -> Array:
         """A share of the masses a, blurred by the kernel."""
-        found = np.exp(Soft(logs_of(self.a), self.rates).value)
+        found = np.exp(soft(logs_of(self.a), self.axes))
         return found * (SPILL * self.a.sum() / found.sum())
 
     def held(self, b: Array) -> Array:
@@ -134,7 +135,7 @@ class Problem:
 
     def own(self, b: Array, tol: float, start: Array | None = None) -> Array:
         """The potential of the transport of b to itself."""
-        return self_potential(b, self.rates, tol, start)
+        return self_potential(b, self.axes, tol, start)
 
 
 def _base(b: Array, p: Array) -> Array:
@@ -158,15 +159,15 @@ def _started(problem: Problem, guess: Array) -> Iterate | None:
     b = problem.held(guess)
     p = problem.own(b, 1e-3)
     base = _base(b, p)
-    f = -Soft(p - problem.law.force(b) + logs_of(b), problem.rates).value
-    dual = at(problem.law, problem.a, base, problem.rates, f)
+    f = -soft(p - problem.law.force(b) + logs_of(b), problem.axes)
+    dual = at(problem.law, problem.a, base, problem.axes, f)
     return None if dual is None else Iterate(b, p, dual, base)
 
 
 def _advanced(problem: Problem, one: Iterate, memory: Mixing | None, goal: float) -> Iterate:
     """One maximisation, from transport to itself of the masses before."""
     dual = climb(
-        problem.law, problem.a, one.base, problem.rates, one.dual, min(1e-3, max(goal, 1e-2 * one.moved)), MOST_NEWTON
+        problem.law, problem.a, one.base, problem.axes, one.dual, min(1e-3, max(goal, 1e-2 * one.moved)), MOST_NEWTON
     )
     b = problem.held(dual.b)
     moved = float(np.abs(b - one.b).sum() / problem.a.sum())
@@ -185,8 +186,8 @@ def _followed(problem: Problem, dual: Semidual, before: Array, bases: list[Array
     """Where the next maximisation starts: with its masses as they are, or with f as it is, whichever lacks less."""
     best = bases[-1], dual
     for base in bases:
-        for f in (-Soft(dual.g + base - before + logs_of(b), problem.rates).value, dual.f):
-            start = at(problem.law, problem.a, base, problem.rates, f)
+        for f in (-soft(dual.g + base - before + logs_of(b), problem.axes), dual.f):
+            start = at(problem.law, problem.a, base, problem.axes, f)
             if start is not None and (best[1] is dual or start.residual < best[1].residual):
                 best = base, start
             if best[1] is not dual and best[1].residual < NEAR:
@@ -195,9 +196,9 @@ def _followed(problem: Problem, dual: Semidual, before: Array, bases: list[Array
 
 
 def _problem(level: Level, tau: float, factor: float = 1.0) -> Problem:
-    eps, rates = level.sharpness(factor)
+    eps, axes = level.sharpness(factor)
     energy = level.energy
-    return Problem(level, Response(energy.generator, energy.logs, energy.shift, 2.0 * tau / eps), eps, rates)
+    return Problem(level, Response(energy.generator, energy.logs, energy.shift, 2.0 * tau / eps), eps, axes)
 
 
 def _guess(levels: list[Level], tau: float) -> tuple[Array, int, int]:

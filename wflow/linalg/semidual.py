@@ -18,7 +18,7 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.linalg.anderson import dot
 from wflow.linalg.multigrid import Operator, build, cycle
-from wflow.linalg.softmin import Soft, logs_of
+from wflow.linalg.softmin import Axes, Soft, logs_of
 
 SHORT = 0.75  # of the inverse diagonal: 1/x + 0.75 is within a quarter of 1/(1 - exp(-x)) for every x > 0
 MOST_LINEAR = 200
@@ -56,9 +56,9 @@ class Semidual:
         return -self.soft.value
 
 
-def at(law: Law, a: Array, base: Array, rates: Array, f: Array) -> Semidual | None:
+def at(law: Law, a: Array, base: Array, axes: Axes, f: Array) -> Semidual | None:
     """What follows from f; None where masses are beyond float64."""
-    soft = Soft(np.where(a > 0.0, f, 0.0) + logs_of(a), rates)
+    soft = Soft(np.where(a > 0.0, f, 0.0) + logs_of(a), axes)
     b = law.masses(base + soft.value)
     if not np.all(np.isfinite(b)):
         return None
@@ -66,7 +66,7 @@ def at(law: Law, a: Array, base: Array, rates: Array, f: Array) -> Semidual | No
     return Semidual(f, soft, b, come, float(np.abs(a - come).sum() / a.sum()))
 
 
-def climb(law: Law, a: Array, base: Array, rates: Array, start: Semidual, goal: float, most: int) -> Semidual:
+def climb(law: Law, a: Array, base: Array, axes: Axes, start: Semidual, goal: float, most: int) -> Semidual:
     """Maximise until the residual is at most `goal`, or for `most` iterations.
 
     Cost: three to six iterations from a start that is not far, each of some ten products with P and one soft minimum.
@@ -75,16 +75,16 @@ def climb(law: Law, a: Array, base: Array, rates: Array, start: Semidual, goal: 
     for iteration in range(most + 1):
         if here.residual <= goal or iteration == most:
             break
-        direction, count = _direction(law, a, rates, here)
+        direction, count = _direction(law, a, axes, here)
         linear += count
-        following = _search(law, a, base, rates, here, direction)
+        following = _search(law, a, base, axes, here, direction)
         if following is None:
             break
         here = following
     return Semidual(here.f, here.soft, here.b, here.come, here.residual, iteration, linear)
 
 
-def _direction(law: Law, a: Array, rates: Array, here: Semidual) -> tuple[Array, int]:
+def _direction(law: Law, a: Array, axes: Axes, here: Semidual) -> tuple[Array, int]:
     # Where less comes than should, what should keeps a step to the range of exp; b grows alike, so that shifts of f,
     # which change no share, stay free.
     lack = np.clip(a / np.maximum(here.come, 1e-300), 1.0, LACK)
@@ -93,7 +93,7 @@ def _direction(law: Law, a: Array, rates: Array, here: Semidual) -> tuple[Array,
     held = np.where(a > LACK * here.come, np.maximum(a, come), come)
     live = (a > 0.0) & (held > FAINT * held.max())
     held = np.where(live, held, 0.0)
-    long = _multigrid(np.where(live, here.soft.spread(slope) + (held - come), 1.0), held, rates, live)
+    long = _multigrid(np.where(live, here.soft.spread(slope) + (held - come), 1.0), held, axes, live)
     short = SHORT / np.where(live, held, np.inf)
 
     def product(v: Array) -> Array:
@@ -103,14 +103,15 @@ def _direction(law: Law, a: Array, rates: Array, here: Semidual) -> tuple[Array,
     return _conjugate(product, lambda r: long(r) + short * r, (a - here.come) * live, rtol)
 
 
-def _multigrid(diag: Array, held: Array, rates: Array, live: Array) -> Callable[[Array], Array]:
-    """A cycle for diag - ∇·(held ∇)/(2 rate)."""
+def _multigrid(diag: Array, held: Array, axes: Axes, live: Array) -> Callable[[Array], Array]:
+    """A cycle for diag - ½ ∇·(held ∇)."""
     shape = (1,) * (3 - held.ndim) + held.shape
     faces = [np.zeros(tuple(n + (k == axis) for k, n in enumerate(shape))) for axis in range(3)]
     box = held.reshape(shape)
-    for axis, rate in enumerate(rates, start=3 - held.ndim):
+    for axis, x in enumerate(axes, start=3 - held.ndim):
         lines = np.moveaxis(box, axis, 0)
-        np.moveaxis(faces[axis], axis, 0)[1:-1] = 0.25 / rate * (lines[1:] + lines[:-1])
+        gaps = np.diff(x).reshape(-1, 1, 1)
+        np.moveaxis(faces[axis], axis, 0)[1:-1] = 0.25 * (lines[1:] + lines[:-1]) / gaps**2
     hierarchy = build(Operator((diag + 1e-14 * held.max()).reshape(shape), faces[0], faces[1], faces[2]))
 
     def solve(r: Array) -> Array:
@@ -142,7 +143,7 @@ def _conjugate(
     return total, MOST_LINEAR
 
 
-def _search(law: Law, a: Array, base: Array, rates: Array, here: Semidual, direction: Array) -> Semidual | None:
+def _search(law: Law, a: Array, base: Array, axes: Axes, here: Semidual, direction: Array) -> Semidual | None:
     """The longest of the steps 1, ½, ... at which the slope along the direction has not turned round by half.
 
     Slopes keep their digits where the concave merit itself no longer changes.
@@ -150,7 +151,7 @@ def _search(law: Law, a: Array, base: Array, rates: Array, here: Semidual, direc
     rise = dot(a - here.come, direction)
     length = 1.0
     for _ in range(HALVINGS):
-        trial = at(law, a, base, rates, here.f + length * direction)
+        trial = at(law, a, base, axes, here.f + length * direction)
         if trial is not None and dot(a - trial.come, direction) >= -0.5 * rise:
             return trial
         length *= 0.5

@@ -1,12 +1,13 @@
-"""Soft minima over a lattice with the squared distance, and what entropic transport makes of them.
+"""Soft maxima over a lattice with the squared distance, and what entropic transport makes of them.
 
-    soft(φ)(y) = log Σ_x exp(φ(x) - Σₐ rateₐ (xₐ - yₐ)²),   rateₐ = hₐ²/ε, x and y in units of cells
+    soft(φ)(y) = log Σ_x exp(φ(x) - |x - y|²),   x and y the points of products of axes, in units of √ε
 
 The kernel is a product over axes, so that a sum over all x is one over lines for each axis, and only a window of each
-line counts: O(N w) for N cells and windows of w cells, 18 for ε = 2 h² and smooth φ, whatever the range of φ.
+line counts: O(N w) for N points and windows of w, 18 for ε = 2 h² and smooth φ, whatever the range of φ.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +17,27 @@ from wflow.linalg.anderson import Mixing
 
 DEPTH = 37.0  # terms exp(-37) of the largest are below its rounding
 
+Axes = Sequence[Array]
+
+
+def soft(logs: Array, axes: Axes, to: Axes | None = None) -> Array:
+    """soft(φ) at the points of `to`, by default those of φ."""
+    for axis, (x, y) in enumerate(zip(axes, axes if to is None else to, strict=True)):
+        lines = _lines(logs, axis)
+        low, high, top = _windows(lines, x, y)
+        sums = np.empty(top.shape)
+        windows.sums(lines, x, y, low, high, top, sums)
+        logs = _back(sums, axis, logs.shape)
+    return logs
+
 
 class Soft:
-    """soft(φ), as `value`, and the weights P(x|y) of its terms, which are its derivative."""
+    """soft(φ) as `value`, and the weights P(x|y) of its terms, which are its derivative."""
 
-    def __init__(self, logs: Array, rates: Array) -> None:
+    def __init__(self, logs: Array, axes: Axes) -> None:
         self._stages = []
-        for axis, rate in enumerate(rates):
-            stage = _Stage(_lines(logs, axis), float(rate))
+        for axis, x in enumerate(axes):
+            stage = _Stage(_lines(logs, axis), x)
             self._stages.append(stage)
             logs = _back(stage.value, axis, logs.shape)
         self.value = logs
@@ -44,19 +58,24 @@ class Soft:
 class _Stage:
     """The sums along the lines of one axis."""
 
-    def __init__(self, logs: Array, rate: float) -> None:
-        self.low, self.high = (np.empty(logs.shape, np.int32) for _ in range(2))
-        top, self.value = np.empty(logs.shape), np.empty(logs.shape)
-        windows.find(logs, rate, DEPTH, self.low, self.high, top)
+    def __init__(self, logs: Array, x: Array) -> None:
+        self.low, self.high, top = _windows(logs, x, x)
         ends = np.cumsum((self.high - self.low).ravel(), dtype=np.int64)
-        self.first = np.concatenate(([0], ends[:-1])).reshape(logs.shape)
-        self.weights = np.empty(ends[-1])
-        windows.fill(logs, rate, self.low, self.high, top, self.first, self.weights, self.value)
+        self.first = np.concatenate(([0], ends[:-1])).reshape(top.shape)
+        self.weights, self.value = np.empty(ends[-1]), np.empty(top.shape)
+        windows.fill(logs, x, x, self.low, self.high, top, self.first, self.weights, self.value)
 
     def product(self, kernel: Callable[..., None], v: Array) -> Array:
         out = np.empty(v.shape)
         kernel(self.low, self.high, self.first, self.weights, v, out)
         return out
+
+
+def _windows(lines: Array, x: Array, y: Array) -> tuple[Any, Any, Array]:
+    shape = (len(lines), len(y))
+    low, high, top = (np.empty(shape, kind) for kind in (np.int32, np.int32, np.float64))
+    windows.find(lines, x, y, DEPTH, low, high, top)
+    return low, high, top
 
 
 def _lines(v: Array, axis: int) -> Array:
@@ -66,7 +85,7 @@ def _lines(v: Array, axis: int) -> Array:
 
 
 def _back(lines: Array, axis: int, shape: tuple[int, ...]) -> Array:
-    moved = lines.reshape([n for k, n in enumerate(shape) if k != axis] + [shape[axis]])
+    moved = lines.reshape([n for k, n in enumerate(shape) if k != axis] + [lines.shape[1]])
     return np.ascontiguousarray(np.moveaxis(moved, -1, axis))
 
 
@@ -76,14 +95,14 @@ def logs_of(masses: Array) -> Array:
         return np.log(masses)
 
 
-def self_potential(masses: Array, rates: Array, tol: float, start: Array | None = None, most: int = 100) -> Array:
+def self_potential(masses: Array, axes: Axes, tol: float, start: Array | None = None, most: int = 100) -> Array:
     """The potential of the entropic transport of masses to themselves, p = -soft(p + log masses), also where there are
     none, to `tol` in the mean over the masses. The mean of p and its image is mixed: some 5 to 20 soft minima."""
     logs, total = logs_of(masses), float(masses.sum())
     p = -0.5 * np.maximum(logs, np.log(total) - 700.0) if start is None else start
     memory = Mixing(masses)
     for _ in range(most):
-        image = -Soft(p + logs, rates).value
+        image = -soft(p + logs, axes)
         if float(np.sum(masses * np.abs(image - p))) <= tol * total:
             break
         p = memory.mixed(p, 0.5 * (p + image))
