@@ -1,8 +1,8 @@
-"""Sums of Gaussian weights over windows: log Σᵢ exp(logsᵢ - (xᵢ - yⱼ)²) along lines, and means under the weights.
+"""Sums of Gaussian weights over windows: log Σᵢ exp(logsᵢ - (xᵢ - xⱼ)²) along lines, and means under the weights.
 
-The terms of yⱼ that matter are those less than `depth` below the largest; they lie in one window [low, high) of i, whose
-normalised weights stand from `first` on in one flat array. Shapes: x (n,) and y (m,) ascending, logs (lines, n); low,
-high, top, first (lines, m).
+The terms of j that matter are those less than `depth` below the largest; they lie in one window [low, high) of i, whose
+normalised weights stand from `first` on in one flat array. Shapes: x (n,), ascending; logs, low, high, top and first
+(lines, n).
 """
 
 import math
@@ -38,10 +38,10 @@ def hull(line, x, places, ends):
 
 
 @njit(cache=True)
-def find(logs, x, y, depth, low, high, top):
-    """The window of every y and the largest term in it; an empty one where the whole line is -inf. O(n + m) a line.
+def find(logs, x, depth, low, high, top):
+    """The window of every j and the largest term in it; an empty one where the whole line is -inf. O(n) a line.
 
-    Both ends grow with y: a term that is too small beside a larger one on its right stays so as y moves right.
+    Both ends grow with j: a term that is too small beside a larger one on its right stays so as j moves right.
     """
     lines, n = logs.shape
     places, ends = np.empty(n, np.int64), np.empty(n + 1)
@@ -52,31 +52,31 @@ def find(logs, x, y, depth, low, high, top):
             low[i], high[i], top[i] = 0, 0, -np.inf
             continue
         k, a = 0, 0
-        for j in range(y.size):
-            while ends[k + 1] < y[j]:
+        for j in range(x.size):
+            while ends[k + 1] < x[j]:
                 k += 1
-            most = line[places[k]] - (x[places[k]] - y[j]) ** 2
-            while line[a] - (x[a] - y[j]) ** 2 < most - depth:
+            most = line[places[k]] - (x[places[k]] - x[j]) ** 2
+            while line[a] - (x[a] - x[j]) ** 2 < most - depth:
                 a += 1
             low[i, j], top[i, j] = a, most
         b = n
-        for j in range(y.size - 1, -1, -1):
-            while line[b - 1] - (x[b - 1] - y[j]) ** 2 < top[i, j] - depth:
+        for j in range(x.size - 1, -1, -1):
+            while line[b - 1] - (x[b - 1] - x[j]) ** 2 < top[i, j] - depth:
                 b -= 1
             high[i, j] = b
 
 
 @njit(cache=True)
-def sums(logs, x, y, low, high, top, out):
+def sums(logs, x, low, high, top, out):
     """The logarithms of the sums alone."""
     scratch = np.empty(x.size)
     for i in range(logs.shape[0]):
-        for j in range(y.size):
+        for j in range(x.size):
             a, b = low[i, j], high[i, j]
             if a == b:
                 out[i, j] = -np.inf
                 continue
-            block, terms, places, here = scratch[: b - a], logs[i, a:b], x[a:b], y[j]
+            block, terms, places, here = scratch[: b - a], logs[i, a:b], x[a:b], x[j]
             for k in range(terms.size):
                 block[k] = terms[k] - (places[k] - here) * (places[k] - here)
             exp_block(block, block.size, top[i, j])
@@ -87,15 +87,15 @@ def sums(logs, x, y, low, high, top, out):
 
 
 @njit(cache=True)
-def fill(logs, x, y, low, high, top, first, weights, out):
+def fill(logs, x, low, high, top, first, weights, out):
     """The weights, and the logarithms of their sums in `out`."""
     for i in range(logs.shape[0]):
-        for j in range(y.size):
+        for j in range(x.size):
             a, b, start = low[i, j], high[i, j], first[i, j]
             if a == b:
                 out[i, j] = -np.inf
                 continue
-            block, terms, places, here = weights[start : start + b - a], logs[i, a:b], x[a:b], y[j]
+            block, terms, places, here = weights[start : start + b - a], logs[i, a:b], x[a:b], x[j]
             for k in range(terms.size):
                 block[k] = terms[k] - (places[k] - here) * (places[k] - here)
             exp_block(block, block.size, top[i, j])

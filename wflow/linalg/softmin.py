@@ -1,6 +1,6 @@
 """Soft maxima over a lattice with the squared distance, and what entropic transport makes of them.
 
-    soft(φ)(y) = log Σ_x exp(φ(x) - |x - y|²),   x and y the points of products of axes, in units of √ε
+    soft(φ)(y) = log Σ_x exp(φ(x) - |x - y|²),   x and y the points of a product of axes, in units of √ε
 
 The kernel is a product over axes, so that a sum over all x is one over lines for each axis, and only a window of each
 line counts: O(N w) for N points and windows of w, 18 for ε = 2 h² and smooth φ, whatever the range of φ.
@@ -20,13 +20,13 @@ DEPTH = 37.0  # terms exp(-37) of the largest are below its rounding
 Axes = Sequence[Array]
 
 
-def soft(logs: Array, axes: Axes, to: Axes | None = None) -> Array:
-    """soft(φ) at the points of `to`, by default those of φ."""
-    for axis, (x, y) in enumerate(zip(axes, axes if to is None else to, strict=True)):
+def soft(logs: Array, axes: Axes) -> Array:
+    """soft(φ) alone."""
+    for axis, x in enumerate(axes):
         lines = _lines(logs, axis)
-        low, high, top = _windows(lines, x, y)
+        low, high, top = _windows(lines, x)
         sums = np.empty(top.shape)
-        windows.sums(lines, x, y, low, high, top, sums)
+        windows.sums(lines, x, low, high, top, sums)
         logs = _back(sums, axis, logs.shape)
     return logs
 
@@ -59,11 +59,11 @@ class _Stage:
     """The sums along the lines of one axis."""
 
     def __init__(self, logs: Array, x: Array) -> None:
-        self.low, self.high, top = _windows(logs, x, x)
+        self.low, self.high, top = _windows(logs, x)
         ends = np.cumsum((self.high - self.low).ravel(), dtype=np.int64)
         self.first = np.concatenate(([0], ends[:-1])).reshape(top.shape)
         self.weights, self.value = np.empty(ends[-1]), np.empty(top.shape)
-        windows.fill(logs, x, x, self.low, self.high, top, self.first, self.weights, self.value)
+        windows.fill(logs, x, self.low, self.high, top, self.first, self.weights, self.value)
 
     def product(self, kernel: Callable[..., None], v: Array) -> Array:
         out = np.empty(v.shape)
@@ -71,10 +71,9 @@ class _Stage:
         return out
 
 
-def _windows(lines: Array, x: Array, y: Array) -> tuple[Any, Any, Array]:
-    shape = (len(lines), len(y))
-    low, high, top = (np.empty(shape, kind) for kind in (np.int32, np.int32, np.float64))
-    windows.find(lines, x, y, DEPTH, low, high, top)
+def _windows(lines: Array, x: Array) -> tuple[Any, Any, Array]:
+    low, high, top = (np.empty(lines.shape, kind) for kind in (np.int32, np.int32, np.float64))
+    windows.find(lines, x, DEPTH, low, high, top)
     return low, high, top
 
 
