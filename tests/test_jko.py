@@ -11,7 +11,8 @@ import wflow as wf
 from wflow import exact
 from wflow.errors import Status
 from wflow.flows import make_flow
-from wflow.flows.quantiles import Step, opened
+from wflow.flows.nodes import opened
+from wflow.flows.quantiles import Step
 from wflow.flows.terms import per_mass
 from wflow.functionals import Logarithmic
 from wflow.functionals.powers import Weighted

@@ -6,9 +6,11 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError
+from wflow.flows.barriers import solve, starts
 from wflow.flows.line import Divergence, Field, Pairs, log_table
+from wflow.flows.nodes import LEAST, LEAST_FILLING, cells_as_nodes, opened
 from wflow.flows.protocol import Memory, Solve
-from wflow.flows.quantiles import Energy, Step, cells_as_nodes, opened, solve
+from wflow.flows.quantiles import Energy, Step
 from wflow.flows.reference import Reference, target_logs
 from wflow.flows.terms import Terms
 from wflow.grid import Grid
@@ -56,7 +58,8 @@ class Line:
             start = np.append(nodes[:-1][full], nodes[-1])
             start[[0, -1]] = self.walls
         step = Step(self.energy, masses[full], left[full], right[full], tau / h**2, self.walls, max(rtol, 1e-13))
-        y, count, good = solve(step, opened(start, float(self.grid.cells[0])))
+        start = opened(start, step.length)
+        y, count, good = solve(step, starts(step, start), start)
         values = np.zeros(self.grid.cells[0])
         quantiles.deposit(y, masses[full], self.table, values)
         values /= h
@@ -70,7 +73,8 @@ class Line:
     def _quantiles(self, state: Density, memory: Memory | None) -> tuple[Array, Array, Array | None]:
         if memory and np.array_equal(memory["values"], state.values):
             return memory["nodes"], memory["masses"], memory.get("previous")
-        return *cells_as_nodes(state.values * self.grid.spacing[0], self.table, memory is None), None
+        least = LEAST_FILLING if self.energy.fills else LEAST
+        return *cells_as_nodes(state.values * self.grid.spacing[0], self.table, memory is None, least), None
 
 
 def _closed(kept: Memory) -> Memory:

@@ -18,13 +18,13 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.flows.pairs import mean_force, mean_value
-from wflow.flows.terms import diffusivity, per_mass, per_mass_slope
+from wflow.flows.terms import diffusivity, per_mass, pressure_per_mass
 from wflow.functionals import Generator
 from wflow.kernels import quantiles
 
 THIRD = np.polynomial.legendre.leggauss(3)
 PLACES, SHARES = 0.5 * (THIRD[0] + 1.0), 0.5 * THIRD[1]
-STEEPEST, BENT = 30.0, 20.0
+STEEPEST, BENT = 300.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,14 @@ class Divergence:
         """F, without what the vacuum costs."""
         log_mass, log_u = self._logs(y, m)
         with np.errstate(all="ignore"):
-            each = m * per_mass(self.generator, log_u) - self._base() * np.exp(log_mass)
+            each = m * per_mass(self.generator, log_u)
+            if self._base() != 0.0:
+                each = each - self._base() * np.exp(log_mass)
         return self.weight * float(np.sum(np.where(m > 0.0, each, 0.0)))
 
     def blocks(self, y: Array, m: Array, convex: bool = False) -> Blocks:
-        """dE = -Π dπ with Π = u φ' - φ + φ(0), and dΠ/dπ = -Φ' u/π; the turn of p is what may be indefinite."""
+        """dE = -Π dπ with Π = u φ' - φ + φ(0), up to a constant where φ(0) = ∞, and dΠ/dπ = -Φ' u/π; the turn of p is
+        what may be indefinite."""
         log_mass, log_u = self._logs(y, m)
         log_p, turn = np.empty(y.size), np.empty(y.size)
         quantiles.log_values(y, self.table, log_p, turn)
@@ -92,11 +95,8 @@ class Divergence:
         if convex:
             turn[:] = 0.0
         with np.errstate(all="ignore"):
-            slope = per_mass_slope(self.generator, log_u)
-            push = [
-                np.where(full, np.exp(log_u + logs) * slope + self._base() * np.exp(logs), 0.0)
-                for logs in (log_p[:-1], log_p[1:])
-            ]
+            pressure = pressure_per_mass(self.generator, log_u)
+            push = [np.where(full, np.exp(log_u + logs) * pressure, 0.0) for logs in (log_p[:-1], log_p[1:])]
             stiff = diffusivity(self.generator, log_u)
             second = [
                 np.where(full, stiff * np.exp(log_u - log_mass + one + other), 0.0)

@@ -19,16 +19,10 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.flows.line import Blocks, Divergence, Field, Pairs, gathered
-from wflow.kernels import quantiles
 from wflow.linalg.banded import descent, solve_positive
-from wflow.linalg.proximal import minimise
 
 EPS = float(np.finfo(float).eps)
-BARRIERS = 10.0 ** -np.arange(11.0)
-NEARNESS = 1e-3  # of the root of a barrier's weight: how well the step with it is solved, in units of the box
-AT_THE_END = 1e-9
 RIDGES = (0.0, 1e-12, 1e-8, 1e-4)  # of the diagonal, where rounding leaves a convex matrix not positive
-NARROWEST = 1e-12  # of the box: nodes nearer than this would not be apart any more after rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +37,14 @@ class Energy:
         return sum(term.value(y, m) for term in (*self.terms, *self.pairs))
 
     @cached_property
+    def filling(self) -> tuple[Divergence, ...]:
+        """The terms of which a vacuum has infinite energy."""
+        return tuple(t for t in self.terms if isinstance(t, Divergence) and not np.isfinite(t.vacuum))
+
+    @cached_property
     def fills(self) -> bool:
         """Whether a vacuum has infinite energy, so that the quantiles reach from wall to wall."""
-        return any(isinstance(term, Divergence) and not np.isfinite(term.vacuum) for term in self.terms)
+        return bool(self.filling)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +66,11 @@ class Step:
     turning: bool = True
     last: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def length(self) -> float:
+        """The length of the box."""
+        return self.walls[1] - self.walls[0]
+
     @cached_property
     def _guards(self) -> Array:
         return self.barrier * np.maximum(self.masses, self.masses.mean())
@@ -74,7 +78,8 @@ class Step:
     def value(self, rows: Array) -> Array:
         y = rows[0]
         gaps = np.diff(y)
-        if not np.all(gaps > 0.0):
+        worn = 8.0 * EPS * (1.0 + self.walls[1])
+        if not np.all(gaps > 0.0) or y[0] < self.walls[0] - worn or y[-1] > self.walls[1] + worn:
             return np.array([np.inf])
         dl, dr = y[:-1] - self.left, y[1:] - self.right
         total = float(self.masses @ (dl * dl + dl * dr + dr * dr)) / 6.0
@@ -174,7 +179,7 @@ class Step:
         return np.array([1.0 if shrink <= 0.95 else 0.95 / shrink])
 
     def small(self, rows: Array, slope: Array, factor: float) -> bool:
-        y, g, length = rows[0], slope[0].copy(), self.walls[1] - self.walls[0]
+        y, g, length = rows[0], slope[0].copy(), self.length
         for node in self._held(y, g):
             g[node] = 0.0
         blocks, worn = self._at(rows), EPS * (1.0 + np.abs(y[1:]) / np.diff(y))  # of the length of an interval
@@ -189,11 +194,21 @@ class Step:
         return bool(np.all(np.abs(g) <= factor * (self.rtol * length * m + rounding)))
 
     def tiny(self, rows: Array, direction: Array) -> bool:
-        if self.barrier > 0.0 and -float(self.slope(rows)[0] @ direction[0]) <= 8.0 * EPS * self._size(rows):
+        if self.barrier > 0.0 and self._decrement(rows, direction) <= 8.0 * EPS * self.size(rows):
             return True
         return bool(np.all(np.abs(direction) <= 8.0 * EPS * (1.0 + np.abs(rows))))
 
-    def _size(self, rows: Array) -> float:
+    def settled(self, rows: Array) -> bool:
+        """Whether what Newton's step could still take off the merit is below its rounding."""
+        slope = self.slope(rows)
+        if not np.all(np.isfinite(slope)):
+            return False
+        return self._decrement(rows, self.direction(rows, slope)) <= 8.0 * EPS * self.size(rows)
+
+    def _decrement(self, rows: Array, direction: Array) -> float:
+        return -float(self.slope(rows)[0] @ direction[0])
+
+    def size(self, rows: Array) -> float:
         """What rounding of the merit is proportional to."""
         return abs(float(self.value(rows)[0])) + float(self.noise(rows)[0])
 
@@ -216,84 +231,3 @@ def lifted(blocks: Blocks, least: Array) -> Blocks:
     across = np.divide(b, radius, out=np.zeros_like(half), where=radius > 0.0)
     mean, gap = 0.5 * (high + low), 0.5 * (high - low)
     return replace(blocks, left_left=mean + gap * along, left_right=gap * across, right_right=mean - gap * along)
-
-
-def solve(step: Step, start: Array) -> tuple[Array, int, bool]:
-    """The nodes that minimise a step, from rising ones: (nodes, Newton iterations, converged).
-
-    Where Newton's method stops short, its nodes pressed together, it goes from the start again along a barrier, which
-    ends 2e-12 (length of the box)² (mass) or less above the minimum of the merit.
-    """
-    y, count, good = minimise(step, start[None])
-    if good:
-        return y[0], count, True
-    for turning in (True, False):
-        y, more, good = _along_barriers(replace(step, turning=turning, last={}), start)
-        count += more
-        if good:
-            break
-    return y[0], count, good
-
-
-def _along_barriers(step: Step, start: Array) -> tuple[Array, int, bool]:
-    # The weight of a barrier is a length squared. The minimiser may have nodes that meet: no step without one is left.
-    y, count, good, size = start[None], 0, False, 0.01 * float(step.walls[1] - step.walls[0]) ** 2
-    for barrier in BARRIERS:
-        last = barrier == BARRIERS[-1]
-        goal = AT_THE_END if last else NEARNESS * float(np.sqrt(barrier))
-        y, more, good = minimise(replace(step, barrier=barrier * size, rtol=goal, last={}), y, 300 if last else 60)
-        count += more
-    return y, count, good and bool(step.value(y)[0] <= step.value(start[None])[0])
-
-
-def opened(y: Array, length: float) -> Array:
-    """Nodes moved apart by rounding's worth, where they have met."""
-    narrowest = NARROWEST * length
-    if np.all(np.diff(y) >= narrowest):
-        return y
-    ramp = narrowest * np.arange(y.size)
-    rising = ramp + np.maximum.accumulate(y - ramp)
-    over = rising[-1] - y[-1]
-    return np.asarray(rising if over <= 0.0 else np.minimum(rising, y[-1] - ramp[::-1]))
-
-
-def cells_as_nodes(values: Array, table: Array, flat: bool = False) -> tuple[Array, Array]:
-    """Nodes and masses (in units of density times cell) of cell averages: the edges, and more of them in full cells.
-
-    Cells are split until no interval holds more than the mean; runs of empty cells are one interval without mass. Over
-    a cell q/p is linear, with slopes limited by van Leer's rule, or `flat`, when the energy is that of the cells.
-    """
-    count, total = values.size, float(values.sum())
-    full = values > 1e-300 * total
-    splits = np.where(full, np.maximum(1, np.ceil(values * count / total - 1e-9)), 1).astype(np.int64)
-    first = np.repeat(np.arange(count), splits)
-    inner = np.arange(first.size) - np.repeat(np.cumsum(splits) - splits, splits)
-    nodes = np.append(first + inner / splits[first], float(count))
-    logs = np.empty(first.size)
-    quantiles.log_masses(nodes, table, logs)
-    ends = np.cumsum(splits) - splits
-    within = np.exp(logs - np.repeat(np.maximum.reduceat(logs, ends), splits))
-    if not flat:
-        total_logs = np.logaddexp.reduceat(logs, ends)
-        within *= 1.0 + tilts(values, total_logs)[first] * ((inner + 0.5) / splits[first] - 0.5)
-    within /= np.repeat(np.add.reduceat(within, ends), splits)
-    masses = np.where(full[first], values[first] * within, 0.0)
-    return without_empty(nodes, masses)
-
-
-def tilts(values: Array, logs: Array) -> Array:
-    """Limited slopes of u = q/p over the cells, relative to u, from log p in the cells; 0 at the walls."""
-    u = values * np.exp(logs.min() - logs)
-    down, up = np.zeros(u.size), np.zeros(u.size)
-    down[1:], up[:-1] = np.diff(u), np.diff(u)
-    size = np.minimum(2.0 * np.minimum(np.abs(down), np.abs(up)), 0.5 * np.abs(down + up))
-    slope = np.where(down * up > 0.0, np.sign(up) * size, 0.0)
-    return np.divide(slope, u, out=np.zeros(u.size), where=u > 0.0)
-
-
-def without_empty(nodes: Array, masses: Array) -> tuple[Array, Array]:
-    """Intervals without mass joined, and dropped at the ends."""
-    inside = np.flatnonzero(masses > 0.0)
-    nodes, masses = nodes[inside[0] : inside[-1] + 2], masses[inside[0] : inside[-1] + 1]
-    keep = np.insert((masses[1:] > 0.0) | (masses[:-1] > 0.0), 0, True)
-    return np.append(nodes[:-1][keep], nodes[-1]), masses[keep]

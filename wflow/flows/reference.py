@@ -148,7 +148,7 @@ def _slowed(grid: Grid, face: Array, cells: Array, axis: int) -> Array:
 
 
 def _held_exp(logs: Array) -> Array:
-    return np.where(logs > -np.inf, np.exp(np.maximum(logs, LOWEST)), 0.0)
+    return np.where(logs > -np.inf, np.exp(np.clip(logs, LOWEST, -LOWEST)), 0.0)
 
 
 def _close(grid: Grid, face: Array, walls: Array, axis: int) -> None:

@@ -203,6 +203,18 @@ def per_mass_slope(generator: Generator, log_u: Array) -> Array:
 
 
 @_by_parts
+def pressure_per_mass(generator: Generator, log_u: Array) -> Array:
+    """Φ(u)/u from log u, with Φ(0) = 0 where that is finite: without the difference of φ' and φ/u, which at large u is
+    nothing but their rounding."""
+    if isinstance(generator, Logarithmic | Power):
+        return per_mass_slope(generator, log_u)
+    with np.errstate(all="ignore"):
+        u = np.exp(np.clip(log_u, -DEEPEST, DEEPEST))
+        bottom = generator.pressure(np.zeros(1))[0]
+        return _beyond(log_u, (generator.pressure(u) - (bottom if np.isfinite(bottom) else 0.0)) / u)
+
+
+@_by_parts
 def diffusivity(generator: Generator, log_u: Array) -> Array:
     """Φ'(u) from log u."""
     if isinstance(generator, Logarithmic):
