@@ -91,7 +91,7 @@ def test_bad_input_is_refused(results):
     with pytest.raises(wf.InputError, match="names has 1 entries for 2"):
         wf.compare(results[0], results[1], names=["one"])
     plane = wf.run(wf.Potential("x**2 + y**2"), wf.Point([1.0, 1.0]), t_end=1.0, save=3)
-    with pytest.raises(wf.InputError, match="one dimension"):
+    with pytest.raises(wf.InputError, match="same dimension"):
         wf.compare(results[0], plane)
 
 

@@ -76,7 +76,7 @@ def test_displacement_keeps_mass_and_gaps():
 def test_refusals():
     with pytest.raises(wf.InputError, match="t must be a number from 0 to 1"):
         wf.displacement(A, B, 1.5)
-    with pytest.raises(wf.InputError, match="got Density and Gaussian"):
+    with pytest.raises(wf.InputError, match=r"same dimension, got Density\(.* and Gaussian\("):
         wf.displacement(A, wf.Gaussian([0.0], 1.0), 0.5)
     plane = wf.Density(wf.Grid([0, 0], [1, 1], 4), np.ones(16))
     with pytest.raises(wf.InputError, match="in one dimension"):
@@ -86,5 +86,30 @@ def test_refusals():
     many = wf.Particles(np.zeros((2001, 1)))
     with pytest.raises(wf.InputError, match="2000 by 2000"):
         wf.displacement(many, many, 0.5)
-    with pytest.raises(wf.InputError, match="a map needs a density"):
-        wf.transport_map(wf.Particles([[0.0], [1.0]]), A)
+    for a, b in ((wf.Particles([[0.0], [1.0]]), A), (A, wf.Point([0.0])), (wf.Point([0.0]), wf.Point([1.0]))):
+        with pytest.raises(wf.InputError, match="a map needs a density"):
+            wf.transport_map(a, b)
+    with pytest.raises(wf.InputError, match="takes states and targets, got str: 'a'"):
+        wf.transport_map("a", A)
+    with pytest.raises(wf.InputError, match="same dimension, got 1 and 2"):
+        wf.transport_map(A, plane)
+    for a, b in ((wf.Gaussian([0.0], 1.0), wf.Gaussian([1.0], 4.0)), (A, B)):
+        with pytest.raises(wf.InputError, match=r"1 column\(s\), got shape \(1, 2\)"):
+            wf.transport_map(a, b)([[1.0, 2.0]])
+    with pytest.raises(wf.InputError, match=r"2 column\(s\)"):
+        wf.transport_map(wf.Gaussian([0.0, 0.0], 1.0), wf.Gaussian([1.0, 0.0], 4.0))([[1.0]])
+
+
+def test_clouds_keep_their_domain():
+    box = wf.Grid(0.0, 4.0, 4)
+    a, b = (wf.Particles([[x], [x + 1.0]], domain=box) for x in (0.5, 2.5))
+    assert wf.displacement(a, b, 0.5).domain == box
+    assert np.allclose(np.sort(wf.displacement(a, b, 0.5).positions[:, 0]), [1.5, 2.5])
+    assert wf.displacement(a, wf.Particles([[2.5], [3.5]]), 0.5).domain is None
+
+
+def test_distances_in_a_periodic_box_are_euclidean():
+    """No map crosses the seam: 4 from -2 to 2, not 2 through it."""
+    a, b = (wf.Density(wf.Grid(-3.0, 3.0, 60, "periodic"), wf.Gaussian([m], 0.01)) for m in (-2.0, 2.0))
+    assert np.isclose(wf.wasserstein2(a, b), 4.0, atol=1e-9)
+    assert np.isclose(wf.transport_map(a, b)([[-2.0]])[0, 0], 2.0, atol=1e-9)

@@ -208,5 +208,5 @@ def test_refusals():
         wf.displacement(a, on(8, B, 9.0), 0.5)
     with pytest.raises(wf.InputError, match="between densities on grids"):
         wf.transport_map(a, wf.Particles(np.zeros((3, 2))))
-    with pytest.raises(wf.InputError, match="between densities on grids"):
+    with pytest.raises(wf.InputError, match="same dimension, got 2 and 1"):
         wf.transport_map(a, wf.Gaussian([0.0], 1.0))

@@ -83,7 +83,7 @@ def test_overlays_and_marginals_are_drawn(dim, tmp_path):
 
 
 def test_overlays_refuse():
-    with pytest.raises(wf.InputError, match="need one dimension"):
+    with pytest.raises(wf.InputError, match="need the same dimension"):
         wf.plot.overlay([wf.Point([0.0]), wf.Point([0.0, 1.0])])
     with pytest.raises(wf.InputError, match="no state"):
         wf.plot.marginals([])

@@ -144,7 +144,7 @@ def _names(results: Sequence[Any], names: Sequence[str] | None) -> tuple[str, ..
             raise InputError(f"compare takes results of wf.run or wf.load, got {type(result).__name__}")
     dims = [result.states[0].dim for result in results]
     if len(set(dims)) > 1:
-        raise InputError(f"compare needs results in one dimension, got {dims}")
+        raise InputError(f"compare needs results of the same dimension, got {dims}")
     if names is None:
         kinds = [str(result.info.get("state", "result")) for result in results]
         return tuple(k if kinds.count(k) == 1 else f"{k} {i + 1}" for i, k in enumerate(kinds))

@@ -52,7 +52,7 @@ def wasserstein2_with_method(a: Any, b: Any, rng: Any = 0) -> tuple[float, str]:
     >>> wasserstein2_with_method(Gaussian([1.0], 4.0), Gaussian([0.0], 1.0))[1]
     'closed form of Bures, exact'
     """
-    _check(a, b)
+    check_pair("wasserstein2", a, b)
     if isinstance(a, Gaussian) and isinstance(b, Gaussian):
         return transport.bures(a.mean, a.cov, b.mean, b.cov), "closed form of Bures, exact"
     a, b = on_grid_of(a, b), on_grid_of(b, a)
@@ -97,12 +97,13 @@ def moments(measure: Any) -> tuple[Array, Array]:
     raise InputError(f"the moments of {measure!r} are not known; put it on a grid: wf.Density(grid, target)")
 
 
-def _check(a: Any, b: Any) -> None:
+def check_pair(name: str, a: Any, b: Any) -> None:
+    """Refuse what is no state or target, and two of different dimensions."""
     for one in (a, b):
         if not isinstance(one, Density | Particles | Point | Gaussian | Target):
-            raise InputError(f"wasserstein2 takes states and targets, got {type(one).__name__}")
+            raise InputError(f"{name} takes states and targets, got {type(one).__name__}: {one!r}")
     if a.dim != b.dim:
-        raise InputError(f"wasserstein2 needs one dimension, got {a.dim} and {b.dim}")
+        raise InputError(f"{name} needs two of the same dimension, got {a.dim} and {b.dim}")
 
 
 def on_grid_of(measure: Any, other: Any) -> Any:

@@ -37,7 +37,9 @@ def direct_log_density(
     points, _ = check_positions(points, box, "points")
     samples, extent = check_positions(samples, box)
     if points.shape[1] != samples.shape[1]:
-        raise InputError(f"points and samples need one dimension, got {points.shape[1]} and {samples.shape[1]}")
+        raise InputError(
+            f"points and samples must have the same dimension, got {points.shape[1]} and {samples.shape[1]}"
+        )
     width = check_bandwidth(bandwidth, samples.shape[1])
     weights = check_weights(weights, len(samples))
     log_weights = np.full(len(samples), ZERO_WEIGHT)

@@ -141,7 +141,9 @@ def mesh_estimate(
     if points is not None:
         points, _ = check_positions(points, box, "points")
         if points.shape[1] != positions.shape[1]:
-            raise InputError(f"points and positions need one dimension, got {points.shape[1]} and {positions.shape[1]}")
+            raise InputError(
+                f"points and positions must have the same dimension, got {points.shape[1]} and {positions.shape[1]}"
+            )
         near, extent = _near(points, extent, FAR * width, box)
         mesh = plan_mesh(extent, width, box, order, ratio, positive)
         return _at_points(mesh, positions, weights, points, near, POINT_FLOOR * kernel_peak(width))

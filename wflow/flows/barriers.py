@@ -8,7 +8,6 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.flows.nodes import opened
 from wflow.flows.quantiles import EPS, Step
-from wflow.kernels import quantiles
 from wflow.linalg.proximal import minimise
 
 BARRIERS = 10.0 ** -np.arange(11.0)
@@ -71,9 +70,9 @@ def starts(step: Step, home: Array) -> list[Array]:
     first where home, being all but empty somewhere, has a merit far above."""
     if not step.energy.fills:
         return [home]
-    table = step.energy.filling[0].table
-    edges, log_cells = np.arange(len(table) + 1.0), np.empty(len(table))
-    quantiles.log_masses(edges, table, log_cells)
+    term = step.energy.filling[0]
+    edges = np.arange(len(term.table) + 1.0)
+    log_cells = term.log_masses(edges)
     below = np.append(0.0, np.cumsum(np.exp(log_cells - log_cells.max())))
     levels = np.append(0.0, np.cumsum(step.masses))
     rest = np.interp(levels * (below[-1] / levels[-1]), below, edges)

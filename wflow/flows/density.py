@@ -20,7 +20,7 @@ from wflow.flows.diffusion import Diffusion, damping
 from wflow.flows.filtration import settled
 from wflow.flows.jko_box import box_refusal, box_step
 from wflow.flows.jko_line import Line, line_refusal, make_line
-from wflow.flows.protocol import Facts, Memory, Solve, recurrence
+from wflow.flows.protocol import Facts, Memory, Solve, not_steepest, recurrence
 from wflow.flows.reaction import log_linear, reacted, reaction_of
 from wflow.flows.reference import Reference, Weights
 from wflow.flows.shapes import inverse_of, spread
@@ -220,7 +220,8 @@ class DensityFlow:
             raise InputError(f"no JKO step: {self.facts.jko}")
         if state.dim > 1:
             return box_step(self.variation, state, time, tau)
-        return self._line(time).step(state, tau, memory, ahead, self.rtol)
+        level = (lambda: self.energy(time, state)) if self.facts.decays else None
+        return self._line(time).step(state, tau, memory, ahead, self.rtol, level)
 
     def _line(self, time: float) -> Line:
         if self.terms.potential.timed:
@@ -238,10 +239,10 @@ class DensityFlow:
     @property
     def _jko(self) -> str:
         if self.extra is not None or not isinstance(self.metric, Wasserstein):
-            return f"{self.name} with what else moves the density is not the Wasserstein gradient flow"
+            return not_steepest(self.name, self.extra, "Wasserstein")
         if self.variation.grid.dim > 1:
             return box_refusal(self.variation.grid, self.terms)
-        return line_refusal(self.variation.grid, self.terms)
+        return line_refusal(self.variation.grid, self.terms, self._form)
 
     def move(self, state: Density, direction: Array, step: float) -> Density:
         return self.metric.move(state, direction, step)

@@ -20,7 +20,7 @@ from scipy.stats import norm, qmc
 from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.flows.point import mixed_rms
-from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, recurrence
+from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, not_steepest, recurrence
 from wflow.flows.terms import Terms, per_mass, per_mass_slope
 from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import Objective, proximal_rows
@@ -44,7 +44,7 @@ class GaussianFlow:
     def facts(self) -> Facts:
         flat = isinstance(self.metric, Wasserstein) and self.extra is None
         fixed = not self.terms.potential.timed
-        jko = "" if flat else f"{self.name} with what else moves the Gaussian is not the Wasserstein gradient flow"
+        jko = "" if flat else not_steepest(self.name, self.extra, "Wasserstein")
         return Facts(decays=flat and fixed, balanced=self.extra is None and fixed, stiff=False, jko=jko)
 
     @property

@@ -1,11 +1,11 @@
 """The JKO step of a density on a grid of one axis: from cells to quantiles, the step there, and back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from wflow.arrays import Array
-from wflow.errors import InputError
 from wflow.flows.barriers import solve, starts
 from wflow.flows.line import Divergence, Field, Pairs, log_table
 from wflow.flows.nodes import LEAST, LEAST_FILLING, cells_as_nodes, opened
@@ -21,29 +21,51 @@ MOST_CELLS = 2000  # with interactions, whose second derivatives are a dense mat
 CLOSED = 1e-9  # of a cell: a gap this narrow has closed
 
 
-def line_refusal(grid: Grid, terms: Terms) -> str:
+def line_refusal(grid: Grid, terms: Terms, form: Reference | None) -> str:
     """Why there is no step in quantiles; "" where there is."""
     if grid.boundary[0] != ("no-flux", "no-flux"):
         return f"quantiles need no-flux sides, not {grid.boundary[0]}; take steppers.ImplicitEuler()"
     if terms.shapes:
         return f"{terms.shapes[0][1]!r} has no value in quantiles, only on cells; take steppers.ImplicitEuler()"
     if terms.interactions and grid.cells[0] > MOST_CELLS:
-        return f"with interactions it takes at most {MOST_CELLS} cells; take steppers.ImplicitEuler()"
+        return (
+            f"with interactions it solves dense systems of twice as many rows as cells and takes at most {MOST_CELLS} "
+            f"cells, got {grid.cells[0]}; take a coarser grid or steppers.ImplicitEuler()"
+        )
+    if form is not None and np.ptp(support := np.flatnonzero(form.log_cells > -np.inf)) >= support.size:
+        gap = int(support[np.flatnonzero(np.diff(support) > 1)[0]]) + 1
+        return (
+            "quantiles need a target whose support is one interval, and this one is zero around "
+            f"{grid.centers[0][gap]:.6g} between its parts; take steppers.ImplicitEuler()"
+        )
     return ""
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Everything about a functional that the steps on one grid need; `walls` are in cells."""
+    """Everything about a functional that the steps on one grid need; `walls` are in cells.
+
+    `alike`: F on the cells falls with F of the quantiles (`flows.line`). Else F is counted on from the cells of the
+    start by what it falls in quantiles, which is what cannot rise; F of later cells is within O(h²) of that.
+    """
 
     grid: Grid
     energy: Energy
     table: Array
     walls: tuple[float, float]
+    alike: bool
 
-    def step(self, state: Density, tau: float, memory: Memory | None, ahead: float, rtol: float) -> Solve:
+    def step(
+        self,
+        state: Density,
+        tau: float,
+        memory: Memory | None,
+        ahead: float,
+        rtol: float,
+        level: Callable[[], float] | None = None,
+    ) -> Solve:
         """argmin of W2²(·, q)/2 tau + F; `memory` holds the quantiles of the state, if it is the one they gave; None:
-        those whose energy is that of the cells.
+        those whose energy is that of the cells. `level` gives F on the cells of the state; None: F is not counted.
 
         With `ahead` w > 0 the distance is from q + w (q - the one before), in quantiles.
         """
@@ -68,7 +90,18 @@ class Line:
         kept = {"nodes": y, "masses": masses[full], "values": values}
         if full.all():
             kept["previous"] = nodes
-        return Solve(state.at(values), count, 0, good, _closed(kept), float(distance))
+        kept, energies = _closed(kept), None
+        if level is not None and not self.alike:
+            before = float(memory["energy"]) if memory and "energy" in memory else level()
+            energies = before, self._fallen(before, start, y, masses[full])
+            kept["energy"] = np.array(energies[1])
+        return Solve(state.at(values), count, 0, good, kept, float(distance), energies)
+
+    def _fallen(self, before: float, start: Array, end: Array, masses: Array) -> float:
+        now = self.energy.value(end, masses)
+        if self.energy.fills:  # what was all but empty at the start has been cut off there
+            return min(before, now + self.energy.empty(self.walls))
+        return before + now - self.energy.value(start, masses)
 
     def _quantiles(self, state: Density, memory: Memory | None) -> tuple[Array, Array, Array | None]:
         if memory and np.array_equal(memory["values"], state.values):
@@ -96,9 +129,7 @@ def make_line(grid: Grid, terms: Terms, form: Reference | None, mass: float, tim
         support = np.flatnonzero(cells > -np.inf)
         table = _table(cells, faces, h)
         walls = (float(support[0]), float(support[-1] + 1))
-        if support.size < walls[1] - walls[0]:
-            raise InputError("the JKO step needs a target whose support is one interval; take steppers.ImplicitEuler()")
-        return Line(grid, Energy((Divergence(1.0, form.generator, table),), pairs), table, walls)
+        return Line(grid, Energy((Divergence(1.0, form.generator, table),), pairs), table, walls, not pairs)
     flat = _table(np.zeros(grid.cells[0]), np.zeros(grid.cells[0] + 1), h)
     found: list[Divergence | Field] = []
     for weight, term in terms.densities:
@@ -106,7 +137,7 @@ def make_line(grid: Grid, terms: Terms, form: Reference | None, mass: float, tim
         found.append(Divergence(weight, term.generator, flat if logs is None else _table(logs[0], logs[1][0], h)))
     if terms.potential:
         found.append(Field(terms.potential, time, lower, h))
-    return Line(grid, Energy(tuple(found), pairs), flat, (0.0, float(grid.cells[0])))
+    return Line(grid, Energy(tuple(found), pairs), flat, (0.0, float(grid.cells[0])), False)
 
 
 def _table(cells: Array, faces: Array, h: float) -> Array:

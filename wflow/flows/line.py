@@ -67,22 +67,29 @@ class Divergence:
         with np.errstate(all="ignore"):
             return float(self.generator.value(np.zeros(1))[0])
 
+    @property
+    def base(self) -> float:
+        """φ(0), and 0 where that is inf."""
+        return self.vacuum if np.isfinite(self.vacuum) else 0.0
+
+    def log_masses(self, y: Array) -> Array:
+        """log of the reference mass of each interval."""
+        out = np.empty(y.size - 1)
+        quantiles.log_masses(y, self.table, out)
+        return out
+
     def _logs(self, y: Array, m: Array) -> tuple[Array, Array]:
-        log_mass = np.empty(m.size)
-        quantiles.log_masses(y, self.table, log_mass)
+        log_mass = self.log_masses(y)
         with np.errstate(divide="ignore"):
             return log_mass, np.log(m) - log_mass
-
-    def _base(self) -> float:
-        return self.vacuum if np.isfinite(self.vacuum) else 0.0
 
     def value(self, y: Array, m: Array) -> float:
         """F, without what the vacuum costs."""
         log_mass, log_u = self._logs(y, m)
         with np.errstate(all="ignore"):
             each = m * per_mass(self.generator, log_u)
-            if self._base() != 0.0:
-                each = each - self._base() * np.exp(log_mass)
+            if self.base != 0.0:
+                each = each - self.base * np.exp(log_mass)
         return self.weight * float(np.sum(np.where(m > 0.0, each, 0.0)))
 
     def blocks(self, y: Array, m: Array, convex: bool = False) -> Blocks:

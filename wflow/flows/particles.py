@@ -25,7 +25,7 @@ from wflow.flows.interactions import InteractionPart
 from wflow.flows.jko_cloud import Tied
 from wflow.flows.point import mixed_rms, potential_objective
 from wflow.flows.pointwise import Pointwise, pointwise
-from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, recurrence
+from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, not_steepest, recurrence
 from wflow.flows.reaction import reach, reaction_of
 from wflow.flows.terms import Terms, diffusivity, per_mass, slope_of
 from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
@@ -264,7 +264,7 @@ class ParticleFlow:
     @property
     def _jko(self) -> str:
         if self.extra is not None or not isinstance(self.metric, Wasserstein):
-            return f"{self.name} with what else moves the cloud is not the Wasserstein gradient flow"
+            return not_steepest(self.name, self.extra, "Wasserstein")
         if self.terms.densities:
             return "a density estimated from particles has no energy of its own to minimise; take wf.Blob, or a Density"
         return "positions in a box are folded; take steppers.ImplicitEuler()" if self.box is not None else ""

@@ -9,7 +9,7 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.expression import Composed, FiniteSum
-from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, recurrence
+from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, not_steepest, recurrence
 from wflow.flows.terms import Fields
 from wflow.functionals import Simple
 from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
@@ -37,7 +37,7 @@ class PointFlow:
             simple=bool(self.simple),
             noisy=flat,
             flat=self.metric.flat,
-            jko="" if flat else f"{self.name} with what else moves the point is not a Euclidean gradient flow",
+            jko="" if flat else not_steepest(self.name, self.extra, "Euclidean"),
         )
 
     @property

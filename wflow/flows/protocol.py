@@ -53,7 +53,8 @@ class Facts:
 class Solve:
     """The answer of an implicit solve: the state, Newton and linear iterations, and whether it converged.
 
-    `memory` and `distance` belong to a proximal step: what the next one may start from, and how far this one went.
+    `memory`, `distance` and `energies` belong to a proximal step: what the next one may start from, how far this one
+    went, and the energy before and after, where it is kept by what the memory holds.
     """
 
     state: Any
@@ -62,6 +63,14 @@ class Solve:
     converged: bool
     memory: Memory = field(default_factory=dict)
     distance: float = float("nan")
+    energies: tuple[float, float] | None = None
+
+
+def not_steepest(metric: str, drift: Any, own: str) -> str:
+    """Why a flow has no variational step of its own metric."""
+    if drift is not None:
+        return f"with a drift it is not the {own} gradient flow of a functional; leave the drift out"
+    return f"it is the step of metrics.{own}, and metrics.{metric} is not the {own} gradient flow; leave the metric out"
 
 
 class Flow(Protocol):

@@ -36,6 +36,11 @@ class Energy:
         """F, without what the vacuum costs."""
         return sum(term.value(y, m) for term in (*self.terms, *self.pairs))
 
+    def empty(self, walls: tuple[float, float]) -> float:
+        """What a vacuum from wall to wall costs in the terms where that is finite: `value` plus this is F."""
+        finite = (term for term in self.terms if isinstance(term, Divergence) and term.base != 0.0)
+        return sum(term.weight * term.base * float(np.exp(term.log_masses(np.array(walls))[0])) for term in finite)
+
     @cached_property
     def filling(self) -> tuple[Divergence, ...]:
         """The terms of which a vacuum has infinite energy."""
@@ -148,30 +153,30 @@ class Step:
     def _solve(
         self, y: Array, g: Array, diag: Array, off: Array, held: dict[int, float], matrices: list[Array]
     ) -> Array | None:
-        rhs, diag, off = -g, diag.copy(), off.copy()
-        free = np.ones(y.size)
+        fixed, free = np.zeros(y.size), np.ones(y.size)
         for node, move in held.items():
-            inner, edge = (1, 0) if node == 0 else (y.size - 2, y.size - 2)
-            rhs[inner] -= off[edge] * move
-            rhs[node], diag[node], off[edge], free[node] = move, 1.0, 0.0, 0.0
-        first = solve_positive(diag, off, rhs)
-        if first is None or not matrices:
-            return first
+            fixed[node], free[node] = move, 0.0
 
         def product(v: Array) -> Array:
-            sums, tri = v[:-1] + v[1:], diag * v
-            tri[:-1] += off * v[1:]
-            tri[1:] += off * v[:-1]
+            sums, total = v[:-1] + v[1:], diag * v
+            total[:-1] += off * v[1:]
+            total[1:] += off * v[:-1]
             for matrix in matrices:
                 pulled = matrix @ sums
-                tri += free * gathered(pulled, pulled)
-            return tri
+                total += gathered(pulled, pulled)
+            return free * total
+
+        rhs = -free * g - product(fixed)
+        inner_diag, inner_off = np.where(free > 0.0, diag, 1.0), off * free[:-1] * free[1:]
+        first = solve_positive(inner_diag, inner_off, rhs)
+        if first is None or not matrices:
+            return first if first is None else fixed + first
 
         def precondition(r: Array) -> Array:
-            solved = solve_positive(diag, off, r)
-            return r / diag if solved is None else solved
+            solved = solve_positive(inner_diag, inner_off, r)
+            return r / inner_diag if solved is None else solved
 
-        return descent(product, precondition, -rhs, 1e-8)[0]
+        return fixed + descent(product, precondition, -rhs, 1e-8)[0]
 
     def reach(self, rows: Array, direction: Array) -> Array:
         gaps, closing = np.diff(rows[0]), -np.diff(direction[0])

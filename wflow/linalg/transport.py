@@ -77,7 +77,7 @@ def coupled_pieces(
 
 def _levels(mass: Array) -> Array:
     """Cumulative shares, from exactly 0 to exactly 1."""
-    levels = np.concatenate((np.zeros(1), np.cumsum(mass)))
+    levels = np.concatenate((np.zeros(1), np.cumsum(mass / np.max(mass))))
     return levels / levels[-1]
 
 
@@ -87,10 +87,12 @@ def _quantiles(
     """Quantiles at both ends of level intervals that lie each in one piece."""
     left, right, _ = pieces
     index = np.clip(np.searchsorted(levels, middle, side="right") - 1, 0, left.size - 1)
-    width = levels[index + 1] - levels[index]
-    slope = (right[index] - left[index]) / np.where(width > 0, width, 1.0)
-    start = np.clip(left[index] + slope * (lower - levels[index]), left[index], right[index])
-    return start, np.clip(left[index] + slope * (upper - levels[index]), left[index], right[index])
+    width, length = levels[index + 1] - levels[index], right[index] - left[index]
+    safe = np.where(width > 0, width, 1.0)
+    # Places first: a length over a width of 1e-320 is no number.
+    places = (np.clip((level - levels[index]) / safe, 0.0, 1.0) for level in (lower, upper))
+    start, stop = (np.clip(left[index] + length * place, left[index], right[index]) for place in places)
+    return start, stop
 
 
 def bures(mean_a: Array, cov_a: Array, mean_b: Array, cov_b: Array) -> float:

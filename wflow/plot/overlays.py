@@ -86,7 +86,7 @@ def _checked(states: Sequence[Any], names: Sequence[str] | None) -> tuple[list[A
         raise InputError("there is no state to draw")
     words = [kind(state) for state in given]
     if len({state.dim for state in given}) > 1:
-        raise InputError(f"states over each other need one dimension, got {[state.dim for state in given]}")
+        raise InputError(f"states over each other need the same dimension, got {[state.dim for state in given]}")
     if names is not None and len(names) != len(given):
         raise InputError(f"names has {len(names)} entries for {len(given)} states")
     return given, words if names is None else [str(name) for name in names]
