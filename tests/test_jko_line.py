@@ -10,16 +10,16 @@ from wflow.errors import Status
 from wflow.functionals.densities import DIVERGENCES
 from wflow.steppers import JKO, VariationalBDF2
 
-GRID = wf.Grid(-5.0, 5.0, 60)
+GRID = wf.Grid(-5.0, 5.0, 40)
 X = GRID.centers[0]
 RNG = np.random.default_rng(3)
 STARTS = {
-    "one cell": np.eye(60)[15],
-    "two walls": np.eye(60)[0] + np.eye(60)[-1],
+    "one cell": np.eye(40)[10],
+    "two walls": np.eye(40)[0] + np.eye(40)[-1],
     "top hat": np.where(np.abs(X + 2.5) < 1.0, 1.0, 0.0),
     "narrow blobs": np.exp(np.logaddexp(-200.0 * (X - 4.0) ** 2, -200.0 * (X + 4.0) ** 2)),
-    "random cells": 10.0 ** RNG.uniform(-6, 0, 60),
-    "random vacuum": np.where(RNG.random(60) < 0.4, 0.0, 10.0 ** RNG.uniform(-6, 0, 60)),
+    "random cells": 10.0 ** RNG.uniform(-6, 0, 40),
+    "random vacuum": np.where(RNG.random(40) < 0.4, 0.0, 10.0 ** RNG.uniform(-6, 0, 40)),
 }
 TARGETS = {"narrow": wf.Gaussian([0.0], 0.1), "apart": wf.GaussianMixture([[-2.0], [2.0]], 0.05)}
 ENERGIES = {f"{name}, {key}": wf.FDivergence(name, p) for name in DIVERGENCES for key, p in TARGETS.items()}

@@ -26,11 +26,12 @@ def solve(step: Step, starts: list[Array], home: Array) -> tuple[Array, int, boo
     answer. The first of the `starts` serves whose answer has no larger merit than `home`.
     """
     count, y = 0, home[None]
-    level = float(step.value(y)[0]) + 8.0 * EPS * step.size(y)
+    level, rounding = float(step.value(y)[0]), 8.0 * EPS * step.size(y)
     for start in starts:
         y, more, good = _from(step, start)
         count += more
-        if good and float(step.value(y)[0]) <= level:
+        # Every iteration may have added its rounding.
+        if good and float(step.value(y)[0]) <= level + rounding * (1 + count):
             return y[0], count, True
     return y[0], count, False
 

@@ -24,7 +24,7 @@ from wflow.kernels import quantiles
 
 THIRD = np.polynomial.legendre.leggauss(3)
 PLACES, SHARES = 0.5 * (THIRD[0] + 1.0), 0.5 * THIRD[1]
-STEEPEST, BENT = 300.0, 20.0
+STEEPEST, BENT = 700.0, 200.0
 
 
 @dataclass(frozen=True)
@@ -179,19 +179,19 @@ def log_table(log_cells: Array, log_faces: Array) -> Array:
     """Rows (a, d, c) `(cells, 3)`: a continuous log p with the mass of every cell as finite volumes count it.
 
     That mass is p at the centre, not the mean of p; their ratio is a smooth factor, 1 - O(h²), which is spread over the
-    faces before what is left of it bends log p within its cell. Where log p turns by more than 30 between centre and
-    face, the mass of the cell gives way.
+    faces before what is left of it bends log p within its cell. Where log p turns by more than e^700 between centre
+    and face, or would have to bend by more than e^50 within, the mass of the cell gives way.
     """
     a, b = (np.clip(face, log_cells - STEEPEST, log_cells + STEEPEST) for face in (log_faces[:-1], log_faces[1:]))
     bend = np.clip(4.0 * log_cells - 2.0 * (a + b), -BENT, BENT)
     excess = -_log_means(a - log_cells, b - a, bend)[0]
     at_faces = np.concatenate([excess[:1], 0.5 * (excess[:-1] + excess[1:]), excess[-1:]])
     a, b = a + at_faces[:-1], b + at_faces[1:]
-    for _ in range(30):
+    for _ in range(100):
         log_mean, middle = _log_means(a - log_cells, b - a, bend)
-        if np.all(np.abs(log_mean) <= 1e-15):
+        before, bend = bend, np.clip(bend - np.clip(log_mean / middle, -4.0, 4.0), -BENT, BENT)
+        if np.all((np.abs(log_mean) <= 1e-15) | (bend == before)):
             break
-        bend = np.clip(bend - np.clip(log_mean / middle, -4.0, 4.0), -BENT, BENT)
     return np.ascontiguousarray(np.stack([a, b - a, bend], axis=1))
 
 
@@ -199,6 +199,8 @@ def _log_means(a: Array, d: Array, c: Array) -> tuple[Array, Array]:
     """log of the mean of exp(a + d s + c s (1 - s)) over a cell, and its derivative by c."""
     parts = max(1, int(np.ceil(np.max(np.abs(d) + np.abs(c)) / quantiles.STEEP)))
     s = ((np.arange(parts)[:, None] + quantiles.POINTS) / parts).reshape(-1, 1)
-    weights = np.tile(quantiles.WEIGHTS / parts, parts)[:, None] * np.exp(a + d * s + c * s * (1.0 - s))
+    logs = a + d * s + c * s * (1.0 - s)
+    top = logs.max(axis=0)
+    weights = np.tile(quantiles.WEIGHTS / parts, parts)[:, None] * np.exp(logs - top)
     total = weights.sum(axis=0)
-    return np.log(total), np.sum(weights * s * (1.0 - s), axis=0) / total
+    return top + np.log(total), np.sum(weights * s * (1.0 - s), axis=0) / total
