@@ -21,6 +21,7 @@ from wflow.steppers import (
     Framed,
     ProximalGradient,
     Stepper,
+    Tuned,
 )
 
 # Costs of a run on a grid in 2-D and 3-D, in stages of a sweep, 1.2 to 3 ns a cell: an adaptive second-order method
@@ -85,6 +86,10 @@ def make_plan(functional: Any, state: Any, given: Mapping[str, Any]) -> Plan:
         raise InputError(f"{type(stepper).__name__} cannot follow a term that is not smooth: take ProximalGradient")
     if step is None and not stepper.adaptive:
         raise InputError(f"{type(stepper).__name__} does not adapt its step: give dt=...")
+    if isinstance(stepper, Tuned) and count is not None and count <= stepper.warmup:
+        reason += (
+            f"; all of its {count} steps are warm-up ({stepper.warmup}), so that it never is what it should become"
+        )
     return Plan(
         flow=flow,
         state=state,

@@ -9,7 +9,7 @@ from wflow.steppers.langevin import Langevin
 from wflow.steppers.line_search import LineSearch, NormalizedGradient
 from wflow.steppers.mala import MALA
 from wflow.steppers.optimizers import AdaGrad, Adam, Momentum, Nesterov, RMSProp
-from wflow.steppers.protocol import Framed, Memory, Noise, Step, Stepper, Sweeping
+from wflow.steppers.protocol import Framed, Memory, Noise, Step, Stepper, Sweeping, Tuned
 from wflow.steppers.splitting import advance
 from wflow.steppers.stabilised import RKL2
 from wflow.steppers.underdamped import UnderdampedLangevin
@@ -56,6 +56,7 @@ __all__ = [
     "Step",
     "Stepper",
     "Sweeping",
+    "Tuned",
     "UnderdampedLangevin",
     "VariationalBDF2",
     "advance",

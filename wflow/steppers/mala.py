@@ -39,7 +39,8 @@ class MALA:
 
     Each step proposes x + h b(x) + sqrt(2 T h) ξ and accepts it with the probability of Metropolis and Hastings
     (Roberts and Tweedie, Bernoulli 2 (1996) 341). h is dt at first; in the first `warmup` steps it is tuned, one for
-    all particles, until 0.574 of the proposals are accepted, and then stays, so only the steps after are exact. Every
+    all particles, until 0.574 of the proposals are accepted, and then stays, so only the steps after are exact; where a
+    run has none of these, `info["stepper_reason"]` says so. Every
     step counts as dt of time, whatever h is: the path is no solution of the SDE, its law in the end is what matters.
 
     `temperature` multiplies T, as in `Langevin`; the law is then p^(1/temperature). Per step: `acceptance`, the mean
@@ -63,7 +64,12 @@ class MALA:
 
     def check(self, flow: Flow, state: Any) -> None:
         check_cloud(self, flow, state)
-        flow.log_density(0.0, state)
+        bad = np.flatnonzero(np.isnan(flow.log_density(0.0, state)))
+        if len(bad):
+            raise InputError(
+                f"MALA needs an invariant density at the start: it is not a number at {len(bad)} of {len(state)} "
+                f"particles, the first of them number {bad[0]}"
+            )
 
     def stretch(self, flow: Flow, state: Any, memory: Memory) -> int:
         return stretch(flow, state) if float(memory.get("steps", 0.0)) >= self.warmup else 1

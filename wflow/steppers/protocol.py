@@ -79,6 +79,15 @@ class Sweeping(Protocol):
 
 
 @runtime_checkable
+class Tuned(Protocol):
+    """A stepper that is not what it will be in its first steps."""
+
+    @property
+    def warmup(self) -> int:
+        """How many."""
+
+
+@runtime_checkable
 class Framed(Protocol):
     """A stepper part of whose memory belongs to the frames of a result, such as velocities."""
 
