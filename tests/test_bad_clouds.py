@@ -83,18 +83,17 @@ def test_huge_widths_feel_nothing_and_say_so_for_a_blob():
 
 @pytest.mark.parametrize("stepper", [None, ExplicitEuler(), Langevin(), UnderdampedLangevin()])
 @pytest.mark.parametrize(
-    "drift", [["log(-1 - x**2)"], ["exp(1000*(1 + x**2))"], lambda x: np.nan * x, ["sqrt(0.05 - t)"]]
+    ("drift", "frames"),
+    [(["log(-1 - x**2)"], 1), (["exp(1000*(1 + x**2))"], 1), (lambda x: np.nan * x, 1), (["sqrt(0.05 - t)"], 5)],
 )
-def test_a_drift_that_is_not_finite_ends_the_run_with_its_frames(stepper, drift):
+def test_a_drift_that_is_not_finite_ends_the_run_with_its_frames(stepper, drift, frames):
     options = {"t_end": 0.1} if stepper is None else {"dt": 0.01, "steps": 10, "stepper": stepper}
     with pytest.warns(wf.RunWarning) as record:
         result = wf.run(KL, wf.Particles(LINE), drift=drift, estimator=0.5, **options)
     assert len(record) == 1
     assert not result.status.good
-    assert len(result.times) == (1 if "t" not in str(drift) or callable(drift) else len(result.times))
+    assert frames <= len(result.times) <= frames + 2
     assert all(np.all(np.isfinite(state.positions)) for state in result.states)
-    if drift == ["sqrt(0.05 - t)"]:
-        assert len(result.times) > 4
 
 
 def test_mala_says_where_it_has_no_density_and_where_it_is_not_tuned():
@@ -105,4 +104,4 @@ def test_mala_says_where_it_has_no_density_and_where_it_is_not_tuned():
         result = followed(KL, LINE, dt=0.1, steps=steps, t_end=None, stepper=MALA(warmup))
         assert ("warm-up" in result.info["stepper_reason"]) == told
         late = result.steps["proposal_dt"][warmup:]
-        assert np.all(late == late[0]) if len(late) else told
+        assert np.allclose(late, late[0], rtol=1e-13, atol=0) if len(late) else told
