@@ -269,6 +269,8 @@ def test_converge_by_number(checkout):
     found = json.loads(good("converge", "decay", *options, "--exact", 0.5 + np.exp(-1.0), "--json"))
     assert found["fits"]["linf"]["order"] == pytest.approx(1.0, abs=0.05)
     assert found["asymptotic"] is True
+    assert "decay" not in call("converge", "decay", *options).stderr
+    assert call("converge", "decay", *options, "-v").stderr.count("decay") == 3
     assert found["rows"][0]["linf"] == pytest.approx(np.exp(-1.0) - 0.9**10)
     assert {path.name for path in Path("results/converge/decay").glob("steps.*")} == {"steps.h5", "steps.png"}
 

@@ -215,3 +215,16 @@ def test_a_kernel_density_is_not_rebuilt(tmp_path, monkeypatch):
     answer = call("resume", "a.h5")
     assert answer.exit_code == 1
     assert "run the script that made the file again, with resume=True" in answer.stderr
+
+
+def test_a_file_of_an_experiment_outside_its_checkout(checkout, monkeypatch):
+    """What is complete is so everywhere; what is not says where it can go on, though no text can rebuild it."""
+    (checkout / "elsewhere").mkdir()
+    assert call("run", "decays", "--steps", 4).exit_code == 0
+    Path("bomb").write_text("SIGINT", encoding="utf-8")
+    assert call("run", "decays", "--out", "cut").exit_code == 130
+    monkeypatch.chdir("elsewhere")
+    assert "one.h5: complete" in call("resume", "../results/decays/one.h5").stdout
+    answer = call("resume", "../cut/one.h5")
+    assert answer.exit_code == 1
+    assert f"it was made by {Path('experiments/decays.py')}, so do it in the checkout" in answer.stderr

@@ -74,7 +74,8 @@ BAD = [
     (lambda: wf.Particles([[0.5]], domain="no-flux"), "wf.Grid"),
     # names
     (lambda: wf.FDivergence("revrse-kl", GAUSS), "did you mean 'reverse-kl'"),
-    (lambda: wf.FDivergence("KL", GAUSS), "did you mean 'kl'"),
+    (lambda: wf.FDivergence("KL", GAUSS), r"did you mean 'kl'\? Known: .*, alpha\.$"),
+    (lambda: wf.FDivergence("?", GAUSS), r"unknown divergence '\?'\. Known: "),
     (lambda: wf.Grid(0, 1, 2, "noflux"), "did you mean 'no-flux'"),
     (lambda: wf.KernelDensity([[0.0], [1.0]], bandwidth="scot"), "did you mean 'scott'"),
     (lambda: wf.KernelDensity([[0.0], [1.0]], method="mash"), "did you mean 'mesh'"),
@@ -125,9 +126,11 @@ BAD = [
     (lambda: go(t_end=1.0, save=[-0.5, 0.5]), "between 0 and the end"),
     (lambda: go(t_end=1.0, stepper=wf.steppers.ExplicitEuler()), "give dt"),
     # other arguments
-    (lambda: go(t_end=1.0, stepper="Heun"), "stepper"),
-    (lambda: go(t_end=1.0, stepper=wf.steppers.Heun), "stepper"),
-    (lambda: go(t_end=1.0, metric="Newton"), "metric"),
+    (lambda: go(t_end=1.0, stepper="trbdf2"), r"got 'trbdf2'; did you mean wf\.steppers\.TRBDF2\(\)\?$"),
+    (lambda: go(t_end=1.0, stepper="BDF2()"), r"did you mean wf\.steppers\.TRBDF2\(\)\?$"),
+    (lambda: go(t_end=1.0, stepper=wf.steppers.Heun), r"got the class Heun; did you mean wf\.steppers\.Heun\(\)\?$"),
+    (lambda: go(t_end=1.0, stepper=3), r"got 3\. Known in wf\.steppers: ExplicitEuler, .*MiniBatch\.$"),
+    (lambda: go(t_end=1.0, metric="Newton"), r"metric .* did you mean wf\.metrics\.Newton\(\)\?$"),
     (lambda: go(t_end=1.0, metric=wf.metrics.Natural()), "not on Point"),
     (lambda: go(t_end=1.0, estimator=0.1), "particles only"),
     (lambda: go(t_end=1.0, stop=3), "function"),
@@ -197,3 +200,27 @@ def test_good_input_at_the_border_is_accepted():
     assert wf.run(V, P, t_end=1, dt=1, save=[0, 1], stepper=wf.steppers.Heun()).times.tolist() == [0, 1]
     assert wf.run(V, P, t_end=1.0, save=[0.5]).times.tolist() == [0, 0.5, 1]
     assert wf.run(V, P, steps=np.int64(2), dt=0.1, rng=2**64 - 1).info["seed"] == 2**64 - 1
+
+
+@pytest.mark.parametrize("name", ["derivatives", "estimators", "exact", "metrics", "plot", "steppers"])
+def test_completion_shows_what_a_user_takes(name):
+    """No module, constant or import of the package's own stands between the names that `dir` lists."""
+    module = getattr(wf, name)
+    for word in dir(module):
+        found = getattr(module, word)
+        assert callable(found)
+        assert found.__module__.startswith("wflow.")
+        assert found.__doc__
+    assert len(dir(module)) >= 5
+
+
+@pytest.mark.parametrize("text", [None, "no file of ours"])
+def test_a_file_that_cannot_be_read_is_one_error(tmp_path, text):
+    path = tmp_path / "a.h5"
+    if text:
+        path.write_text(text)
+    with pytest.raises(wf.FileError, match="cannot read") as caught:
+        wf.load(path)
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None

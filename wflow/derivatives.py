@@ -17,6 +17,17 @@ from wflow.arrays import Array, floats, generator
 from wflow.errors import InputError
 from wflow.expression.tracing import name_of, traced_jacobian, value_and_pull
 
+__all__ = [
+    "GradientCheck",
+    "check_gradient",
+    "directional",
+    "grad",
+    "hessian",
+    "jacobian",
+    "rowwise",
+    "value_and_gradients",
+]
+
 _STEP = np.finfo(float).eps ** (1 / 3)
 
 
@@ -241,3 +252,7 @@ def _compare(function: Callable[..., Any], x: Array, product: Callable[[Array], 
             f"the {what} of {name_of(function)} by autograd is {found[:4]} along a direction, by differences "
             f"{expected[:4]}, at {np.ravel(x)[:4]}: it calls something autograd traces wrongly, or has a kink there"
         )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -61,6 +61,32 @@ def choose(name: str, options: Iterable[str], what: str) -> str:
     options = tuple(options)
     if name in options:
         return name
-    near = get_close_matches(str(name).lower(), options, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"unknown {what} {name!r}{hint} Known: {', '.join(options)}")
+    near = _nearest(str(name), options)
+    hint = f"; did you mean {near!r}?" if near else "."
+    raise InputError(f"unknown {what} {name!r}{hint} Known: {', '.join(options)}.")
+
+
+def check_made(value: object, classes: tuple[type, ...], what: str, place: str) -> None:
+    """Raise `InputError` unless `value` is an object of one of the `classes`, which a user finds in `place`; for the
+    class itself, or its name, with how it is written.
+
+    >>> check_made("value-error", (ValueError, KeyError), "stepper", "wf.steppers")
+    Traceback (most recent call last):
+    wflow.errors.InputError: stepper must be an object, got 'value-error'; did you mean wf.steppers.ValueError()?
+    """
+    if isinstance(value, classes):
+        return
+    names = [one.__name__ for one in classes]
+    given = value.__name__ if isinstance(value, type) else value
+    found = f"{what} must be an object, got {f'the class {given}' if isinstance(value, type) else repr(value)}"
+    near = _nearest(given.removesuffix("()"), names) if isinstance(given, str) else None
+    if near:
+        raise InputError(f"{found}; did you mean {place}.{near}()?")
+    raise InputError(f"{found}. Known in {place}: {', '.join(names)}.")
+
+
+def _nearest(name: str, options: Iterable[str]) -> str | None:
+    """The option most like a name, whatever the case of its letters."""
+    lower = {option.lower(): option for option in options}
+    near = get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    return lower[near[0]] if near else None

@@ -105,11 +105,11 @@ class Result:
         return Path(path)
 
     def to_xarray(self) -> Any:
-        """An `xarray.Dataset` with the variables of the file; needs the extra `wflow[xarray]`."""
+        """An `xarray.Dataset` with the variables of the file; needs xarray, which the extra `[xarray]` installs."""
         try:
             xarray = import_module("xarray")
         except ImportError:
-            raise InputError("to_xarray needs xarray: pip install 'wflow[xarray]'") from None
+            raise InputError("to_xarray needs xarray, which is not installed here: pip install xarray") from None
         moving = weights_change(self.states)
         state = form(self.states[0], moving)
         rows = [row(s, moving) for s in self.states]

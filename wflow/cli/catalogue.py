@@ -5,6 +5,7 @@ import runpy
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,10 @@ def options_of(path: Path) -> list[str]:
     return [parameter.name or "" for parameter in command(path).params]
 
 
-def call(path: Path, options: list[str]) -> Any:
-    """Run an experiment with options, its printing sent to the error stream; gives what `main` gives."""
+def call(path: Path, options: list[str], quiet: bool = False) -> Any:
+    """Run an experiment with options, its printing sent to the error stream, or nowhere; gives what `main` gives."""
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(StringIO() if quiet else sys.stderr):
             return command(path).main(list(options), prog_name=path.stem, standalone_mode=False)
     except UsageError as error:
         raise InputError(f"{path.stem}: {error.format_message()}") from None
@@ -80,6 +81,7 @@ class Solver:
     value: str
     options: tuple[str, ...]
     out: Path
+    quiet: bool = False
 
     def __call__(self, size: Any, seed: int | None = None) -> Any:
         known = options_of(self.path)
@@ -88,7 +90,7 @@ class Solver:
         if "out" in known:
             more["out"] = folder
         given = [text for name, value in more.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-        report = call(self.path, [*self.options, *given])
+        report = call(self.path, [*self.options, *given], self.quiet)
         return wf.load(folder / self.file) if self.file else looked_up(report, self.value)
 
 

@@ -53,7 +53,7 @@ def resume(file: File, as_json: Json = False) -> None:
         path = catalogue.listed().get(name) if catalogue.FOLDER.is_dir() else None
         before = _stamp(file)
         if path is None:
-            _go_on(file)
+            _go_on(file, str(attributes.get("command", "")))
         else:
             _check_name(str(attributes.get("written_as", file.name)), path.stem, file)
             _again(path, options, file)
@@ -95,8 +95,18 @@ def _again(path: Path, options: list[str], file: Path) -> None:
         resuming.reset(token)
 
 
-def _go_on(file: Path) -> None:
-    functional, state, arguments = import_module("wflow.loop.recipes").recipe(wf.load(file))
+def _go_on(file: Path, command: str) -> None:
+    """The run from its file alone; one that has ended is left as it is."""
+    left = wf.load(file)
+    if not left.status.resumable:
+        return
+    try:
+        functional, state, arguments = import_module("wflow.loop.recipes").recipe(left)
+    except InputError as error:
+        name, _ = _recorded(command)
+        place = catalogue.FOLDER / f"{name}.py"
+        hint = f"; it was made by {place}, so do it in the checkout that has that" if str(place) in command else ""
+        raise InputError(f"{error}{hint}") from None
     wf.run(functional, state, **{**arguments, "max_steps": None}, out=file, resume=True)
 
 
@@ -124,6 +134,7 @@ def converge(
     seeds: Annotated[int, typer.Option(help="Repeat with so many seeds (its option --seed); 0: do not.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that solve sizes side by side.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Take sizes that are solved already from --out.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the runs print.")] = False,
     table: Annotated[Path | None, typer.Option(help="Write the table there too, as CSV.", show_default=False)] = None,
     out: Annotated[Path, typer.Option(help="Where runs, record and picture go.")] = Path("results/converge"),
     as_json: Json = False,
@@ -137,7 +148,7 @@ def converge(
         vary = choose(vary.replace("-", "_"), known, f"option of {path.stem}")
         if seeds:
             choose("seed", known, f"option of {path.stem}")
-        solve = catalogue.Solver(path, vary, file, value, tuple(context.args), place)
+        solve = catalogue.Solver(path, vary, file, value, tuple(context.args), place, quiet=not verbose)
         study = wf.convergence(
             solve, numbers, exact, seeds=seeds or None, out=place / f"{vary} points", resume=resume, workers=workers
         )

@@ -46,3 +46,7 @@ __all__ = [
     "plan_mesh",
     "spread",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(estimator.__name__ for estimator in ESTIMATORS)

@@ -61,3 +61,7 @@ __all__ = [
     "quantum_variance",
     "thin_film",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

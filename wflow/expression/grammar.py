@@ -43,8 +43,8 @@ def parse(text: str, symbol: Callable[[str], str]) -> tuple[sympy.Expr, frozense
     reader = _Reader(text, symbol)
     try:
         expression = reader.read(tree, 0)
-    except RecursionError as error:
-        raise InputError(f"expression {_short(text)!r} is nested too deeply; split it") from error
+    except RecursionError:
+        raise InputError(f"expression {_short(text)!r} is nested too deeply; split it") from None
     if expression.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
         raise InputError(f"expression {_short(text)!r} divides by zero")
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
@@ -70,7 +70,7 @@ def _syntax_tree(text: str) -> ast.expr:
             tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         what = getattr(error, "msg", None) or "it is nested too deeply"
-        raise InputError(f"expression {_short(text)!r} cannot be read: {what} (products need *)") from error
+        raise InputError(f"expression {_short(text)!r} cannot be read: {what} (products need *)") from None
     nodes = sum(1 for _ in ast.walk(tree))
     if nodes > MAX_NODES:
         raise InputError(f"an expression may have {MAX_NODES} parts, got {nodes}; pass a callable")
@@ -145,8 +145,8 @@ class _Reader:
         """A constant, rounded to a double once its exact form grows long."""
         try:
             number = float(value)
-        except (OverflowError, TypeError, ValueError) as error:
-            raise self.refuse(node, "not a finite real number") from error
+        except (OverflowError, TypeError, ValueError):
+            raise self.refuse(node, "not a finite real number") from None
         if not math.isfinite(number):
             raise self.refuse(node, "not a finite real number")
         exact = isinstance(value, Rational) and max(value.p.bit_length(), value.q.bit_length()) < 2_000

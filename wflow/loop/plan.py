@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wflow.arrays import Array, floats, random_seed
-from wflow.errors import InputError
+from wflow.errors import InputError, check_made
 from wflow.flows import DensityFlow, Flow, make_flow
 from wflow.states import Density, Particles, Point, kind
 from wflow.steppers import (
@@ -194,9 +194,7 @@ def pick_stepper(
     `frames` is the number of frames after the first, None where every step counts.
     """
     if stepper is not None:
-        if isinstance(stepper, type) or not isinstance(stepper, STEPPERS):
-            names = ", ".join(f"wf.steppers.{s.__name__}()" for s in STEPPERS)
-            raise InputError(f"stepper must be one of {names}, got {stepper!r}")
+        check_made(stepper, STEPPERS, "stepper", "wf.steppers")
         return stepper, "given"
     if isinstance(flow, DensityFlow) and flow.facts.stiff:
         return _pick_diffusive(flow, state, end, dt, tol, frames)

@@ -5,7 +5,7 @@ Adding one: a small class here and its name in `METRICS`.
 
 from typing import Any
 
-from wflow.errors import InputError
+from wflow.errors import InputError, check_made
 from wflow.metrics.chart import Chart
 from wflow.metrics.flat import Euclidean, Norm, Preconditioned, Wasserstein
 from wflow.metrics.local import Natural, Newton
@@ -41,13 +41,15 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted(metric.__name__ for metric in METRICS)
+
+
 def as_metric(metric: Any, state: Any) -> Metric:
     """The metric given, or the default of the state; refused where it is not defined."""
     if metric is None:
         return Euclidean() if isinstance(state, Point) else Wasserstein()
-    if isinstance(metric, type) or not isinstance(metric, METRICS):
-        names = ", ".join(f"wf.metrics.{m.__name__}()" for m in METRICS)
-        raise InputError(f"metric must be one of {names}, got {metric!r}")
+    check_made(metric, METRICS, "metric", "wf.metrics")
     if not isinstance(state, metric.states):
         names = ", ".join(s.__name__ for s in metric.states)
         hint = "; on a Point give it fisher=... or scores=..." if isinstance(metric, Natural) else ""

@@ -61,3 +61,7 @@ __all__ = [
     "VariationalBDF2",
     "advance",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(stepper.__name__ for stepper in STEPPERS)

@@ -54,7 +54,7 @@ def reported(what: str) -> Iterator[None]:
         raise
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         text = getattr(error, "strerror", None) or str(error)
-        raise FileError(f"{what}: {text}") from error
+        raise FileError(f"{what}: {text}") from None
 
 
 def new(disk: Disk) -> h5py.File:

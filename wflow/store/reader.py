@@ -158,7 +158,7 @@ def look(path: Path) -> View:
     except FileError as error:
         files.finish(file, disk)
         text = str(error) if str(path) in str(error) else f"cannot read {path}: {error}"
-        raise FileError(text) from error
+        raise FileError(text) from None
     except BaseException:
         files.finish(file, disk)
         raise
