@@ -9,6 +9,7 @@ import wflow as wf
 from wflow import exact
 from wflow.errors import Status
 from wflow.flows import jko_box, make_flow
+from wflow.flows.levels import between, joined
 from wflow.flows.response import Response, local_energy
 from wflow.linalg.semidual import at, climb
 from wflow.linalg.softmin import Soft, self_potential
@@ -301,3 +302,17 @@ def test_long_steps_reach_the_equilibrium_of_powers_in_potentials():
         low, high = (middle, high) if np.maximum(middle - V, 0).sum() / 2 * grid.volume < 1 else (low, middle)
     law = np.maximum(low - V, 0) / 2
     assert_allclose(end.values, law, rtol=0, atol=0.01 * law.max())
+
+
+@pytest.mark.parametrize("cells", [(9, 14), (10, 10, 17)])
+def test_coarser_grids_keep_masses_and_finer_ones_lines(cells):
+    values = np.random.default_rng(0).uniform(size=cells)
+    shape = tuple((n + 1) // 2 for n in cells)
+    coarse = joined(values, shape)
+    assert coarse.shape == shape
+    assert_allclose(coarse.sum(), values.sum(), rtol=1e-14)
+    assert_allclose(joined(np.ones(cells), shape), np.prod(cells) / np.prod(shape), rtol=1e-13)
+    centers = np.meshgrid(*[(np.arange(n) + 0.5) / n for n in shape], indexing="ij")
+    wanted = np.meshgrid(*[(np.arange(n) + 0.5) / n for n in cells], indexing="ij")
+    inner = tuple(slice(1, -1) for _ in cells)
+    assert_allclose(between(sum(centers), cells)[inner], sum(wanted)[inner], rtol=1e-13)

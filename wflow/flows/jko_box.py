@@ -10,14 +10,16 @@ iteration lowers S/2τ + F, by (1 - k)²/(1 + k²) in what a blur by √(ε/2) d
 (`linalg.semidual`) with masses ½ log b + (2τ/ε) δF/δq = w. Coarser grids come first, for the start.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from wflow.arrays import Array
+from wflow.flows.levels import Level, between, hierarchy
 from wflow.flows.protocol import Solve
-from wflow.flows.response import Local, Response, local_energy
+from wflow.flows.response import Response, local_energy
 from wflow.flows.terms import Terms
 from wflow.flows.variation import Variation
 from wflow.grid import Grid
@@ -27,11 +29,11 @@ from wflow.linalg.softmin import Axes, logs_of, self_potential, soft
 from wflow.states import Density
 
 SHARPNESS = 1.25  # ε in squares of the spacing: below 1 the lattice shows (exp(-π² ε/h²)), above, more bias
-COARSEST = 8  # cells along an axis
 START = (64.0, 16.0, 4.0, 1.0)  # times ε on the coarsest grid, where potentials start from nothing
 FAINTEST = 1e-250  # of the mass: emptier cells count as this while they are solved for
 GOAL = 1e-10  # of the mass, in L1: what the potentials leave
 SETTLED = 1e-3, 1e-8  # of what has moved, of the mass: changes that end the iteration
+ROUGH = 4, 1e-2, 1e-3  # iterations on a coarser grid at most, changes that end them, residuals
 MOST, MIXED, MOST_NEWTON = 45, 30, 60
 THIN = 1e-3  # of what comes: what is less is no start for it, since masses grow by factors
 SPILL = 0.1  # of masses blurred, at least, to start from: what has to grow from nothing does so by small factors
@@ -40,7 +42,6 @@ AHEAD = 1.0  # how far the mixing of iterates may go beyond the last, in log b
 LOOSE = 5e-3  # of the mass: what may still move in the last iteration of all
 ROUNDING = 1e-14  # of δF/δq
 NOISE = 1e-12  # of the energy, which may rise by it
-EMPTY = -700.0  # log of the smallest ratio of weights on coarser grids
 
 
 def box_refusal(grid: Grid, terms: Terms) -> str:
@@ -55,59 +56,6 @@ def box_refusal(grid: Grid, terms: Terms) -> str:
             "divergences, and potentials; take steppers.ImplicitEuler()"
         )
     return ""
-
-
-@dataclass(frozen=True, eq=False)
-class Level:
-    """The problem on one grid: the masses that move, the energy of where they go, the spacing."""
-
-    masses: Array
-    energy: Local
-    spacing: Array
-
-    @property
-    def coarser(self) -> "Level":
-        """Half as many cells along the axes of more than `COARSEST`."""
-        shape = tuple((n + 1) // 2 if n > COARSEST else n for n in self.masses.shape)
-        top = self.energy.logs.max()
-        weights = _joined(np.exp(np.maximum(self.energy.logs - top, EMPTY)), shape)
-        shift = _joined(self.energy.shift, shape) * (np.prod(shape) / self.masses.size)
-        energy = Local(self.energy.generator, top + np.log(weights), shift)
-        return Level(_joined(self.masses, shape), energy, self.spacing * self.masses.shape / np.array(shape))
-
-    def sharpness(self, factor: float) -> tuple[float, Axes]:
-        """ε, and the axes in units of √ε; axes of one cell have no say."""
-        cells = self.masses.shape
-        wide = [h for h, n in zip(self.spacing, cells, strict=True) if n > 1] or list(self.spacing)
-        eps = factor * SHARPNESS * float(max(wide)) ** 2
-        return eps, [np.arange(n) * float(h / np.sqrt(eps)) for h, n in zip(self.spacing, cells, strict=True)]
-
-
-def _joined(values: Array, shape: tuple[int, ...]) -> Array:
-    """Sums over the cells of a coarser grid, finer ones shared where its sides cut them."""
-    for axis, n in enumerate(shape):
-        lines = np.moveaxis(values, axis, -1)
-        m = lines.shape[-1]
-        edges, total = np.linspace(0.0, m, n + 1), np.zeros((*lines.shape[:-1], n))
-        first = np.floor(edges[:-1]).astype(np.int64)
-        for cell in (first, first + 1, first + 2):
-            shares = np.minimum(edges[1:], cell + 1.0) - np.maximum(edges[:-1], cell)
-            total += np.maximum(shares, 0.0) * lines[..., np.minimum(cell, m - 1)]
-        values = np.moveaxis(total, -1, axis)
-    return values
-
-
-def _between(values: Array, shape: tuple[int, ...]) -> Array:
-    """Values at the centres of a finer grid, linear between those of a coarser one and flat beyond the last."""
-    for axis, n in enumerate(shape):
-        lines = np.moveaxis(values, axis, -1)
-        m = lines.shape[-1]
-        place = np.clip((np.arange(n) + 0.5) * m / n - 0.5, 0.0, m - 1.0)
-        below = np.floor(place).astype(np.int64)
-        rest = place - below
-        found = (1.0 - rest) * lines[..., below] + rest * lines[..., np.minimum(below + 1, m - 1)]
-        values = np.moveaxis(found, -1, axis)
-    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,9 +114,8 @@ def _started(problem: Problem, guess: Array) -> Iterate | None:
 
 def _advanced(problem: Problem, one: Iterate, memory: Mixing | None, goal: float) -> Iterate:
     """One maximisation, from transport to itself of the masses before."""
-    dual = climb(
-        problem.law, problem.a, one.base, problem.axes, one.dual, min(1e-3, max(goal, 1e-2 * one.moved)), MOST_NEWTON
-    )
+    enough = min(1e-3, max(goal, 1e-2 * one.moved))
+    dual = climb(problem.law, problem.a, one.base, problem.axes, one.dual, enough, MOST_NEWTON)
     b = problem.held(dual.b)
     moved = float(np.abs(b - one.b).sum() / problem.a.sum())
     p = problem.own(b, max(goal, 1e-2 * moved), one.p)
@@ -196,65 +143,81 @@ def _followed(problem: Problem, dual: Semidual, before: Array, bases: list[Array
 
 
 def _problem(level: Level, tau: float, factor: float = 1.0) -> Problem:
-    eps, axes = level.sharpness(factor)
+    eps = factor * SHARPNESS * level.widest**2
     energy = level.energy
-    return Problem(level, Response(energy.generator, energy.logs, energy.shift, 2.0 * tau / eps), eps, axes)
+    law = Response(energy.generator, energy.logs, energy.shift, 2.0 * tau / eps)
+    return Problem(level, law, eps, level.axes(np.sqrt(eps)))
 
 
 def _guess(levels: list[Level], tau: float) -> tuple[Array, int, int]:
     """log b/π on the finest grid from the coarser ones, and what they took."""
     a = levels[-1].masses
-    logs, newton, linear = np.log(a + 1e-3 * a.mean()) - levels[-1].energy.logs, 0, 0
+    logs, newton, linear = np.log(a + THIN * a.mean()) - levels[-1].energy.logs, 0, 0
     for number, level in enumerate(reversed(levels[1:])):
         for factor in START if number == 0 else (1.0,):
             problem = _problem(level, tau, factor)
-            guess = np.exp(_between(logs, level.masses.shape) + level.energy.logs)
-            one = _started(problem, np.maximum(guess, problem.spilled))
-            memory = Mixing(level.masses)
-            for _ in range(4):
-                if one is None or one.moved < 1e-2:
+            guess = np.exp(between(logs, level.masses.shape) + level.energy.logs)
+            one, memory = _started(problem, np.maximum(guess, problem.spilled)), Mixing(level.masses)
+            for _ in range(ROUGH[0]):
+                if one is None or one.moved < ROUGH[1]:
                     break
-                one = _advanced(problem, one, memory, 1e-3)
+                one = _advanced(problem, one, memory, ROUGH[2])
             if one is not None:
                 logs = np.log(one.b) - level.energy.logs
                 newton, linear = newton + one.newton, linear + one.linear
-    return logs, newton, linear
+    return between(logs, levels[0].masses.shape), newton, linear
+
+
+def _starts(problem: Problem, logs: Array) -> list[Iterate]:
+    """From what coarser grids say, and from the masses as they are, with what of it will come to nearly empty cells."""
+    a = problem.a
+    coarse = np.maximum(np.exp(logs + problem.law.held_logs), problem.spilled)
+    thick = a > THIN * coarse
+    near = a if thick.all() else np.maximum(np.where(thick, a, coarse), problem.spilled)
+    return [one for guess in (coarse, near) if (one := _started(problem, guess)) is not None]
 
 
 def box_step(variation: Variation, state: Density, time: float, tau: float) -> Solve:
     """argmin of S(q, ·)/2 tau + F; `distance` is √S. Converged where no more moves and S/2 tau + F has not risen.
 
-    Cost, processor time: some 0.1 s on 64², 0.4 s on 128², 1.5 s on 256² cells; more where mass moves far in a vacuum.
+    Cost, processor time: some 0.1 s on 64², 0.4 s on 128², 1 s on 256² cells; more where mass moves far in a vacuum.
     """
-    volume, grid = state.grid.volume, state.grid
+    volume = state.grid.volume
     if _rests(variation.slope(time, state.values), state.values):
         return Solve(state, 0, 0, True, {}, 0.0)
-    levels = [Level(state.values * volume, local_energy(variation, time), grid.spacing)]
-    while max(levels[-1].masses.shape) > COARSEST:
-        levels.append(levels[-1].coarser)
-    a, problem = levels[0].masses, _problem(levels[0], tau)
+    levels = hierarchy(Level(state.values * volume, local_energy(variation, time), state.grid.spacing))
+    problem = _problem(levels[0], tau)
     logs, newton, linear = _guess(levels, tau)
-    coarse = np.exp(_between(logs, a.shape) + problem.law.held_logs)
-    coarse = np.maximum(coarse, problem.spilled)
-    near = a if np.all(a > THIN * coarse) else np.maximum(np.where(a > THIN * coarse, a, coarse), problem.spilled)
-    starts = [one for guess in (coarse, near) if (one := _started(problem, guess)) is not None]
-    one = min(starts, key=lambda start: start.dual.residual)
-    memory: Mixing | None = Mixing(a)
+    starts = _starts(problem, logs)
+    if not starts:
+        return Solve(state, newton, linear, False)
     before = variation.energy(time, state.values)
-    for number in range(MOST):
-        one = _advanced(problem, one, memory if number < MIXED else None, GOAL)
-        settled = one.moved <= max(SETTLED[0] * float(np.abs(one.b - a).sum() / a.sum()), SETTLED[1])
-        if not settled and number < MOST - 1:
-            continue
-        values = one.b * (a.sum() / one.b.sum()) / volume
+
+    def fallen(one: Iterate) -> tuple[Array, float, bool]:
+        values = one.b * (problem.a.sum() / one.b.sum()) / volume
         squared, after = _squared(problem, one), variation.energy(time, values)
-        falls = after + squared / (2.0 * tau) <= before + NOISE * (1.0 + abs(after))
-        if settled and falls:
-            break
-        memory = None  # mixing may rest where the merit has risen, which plain iterations lower
-    good = falls and (settled or one.moved <= LOOSE)
+        return values, squared, after + squared / (2.0 * tau) <= before + NOISE * (1.0 + abs(after))
+
+    one, (values, squared, falls) = _iterated(problem, min(starts, key=lambda start: start.dual.residual), fallen)
+    good = falls and one.moved <= LOOSE
     distance = float(np.sqrt(max(squared, 0.0)))
     return Solve(state.at(values), newton + one.newton, linear + one.linear, good, {}, distance)
+
+
+def _iterated(
+    problem: Problem, one: Iterate, fallen: Callable[[Iterate], tuple[Array, float, bool]]
+) -> tuple[Iterate, tuple[Array, float, bool]]:
+    """Iterates until next to nothing moves and the merit has fallen, and what `fallen` says of the last."""
+    memory: Mixing | None = Mixing(problem.a)
+    for number in range(MOST):
+        one = _advanced(problem, one, memory if number < MIXED else None, GOAL)
+        away = float(np.abs(one.b - problem.a).sum() / problem.a.sum())
+        if one.moved <= max(SETTLED[0] * away, SETTLED[1]):
+            verdict = fallen(one)
+            if verdict[2]:
+                return one, verdict
+            memory = None  # mixing may rest where the merit has risen, which plain iterations lower
+    return one, fallen(one)
 
 
 def _rests(xi: Array, q: Array) -> bool:
