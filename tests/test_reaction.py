@@ -230,9 +230,9 @@ def test_orders_in_time_on_clouds(stepper, metric):
         state = wf.run(F, q, dt=0.4 / n, steps=n, metric=metric, stepper=how, save="ends").final
         return np.concatenate([state.positions.ravel(), state.weights])
 
-    fine = end(400, SSPRK3())
-    errors = [np.abs(end(n, stepper()) - fine).max() for n in (16, 32, 64)]
-    assert abs(np.log2(errors[1] / errors[2]) - stepper.order) < 0.12
+    fine = end(800, SSPRK3())
+    errors = [np.abs(end(n, stepper()) - fine).max() for n in (64, 128)]
+    assert abs(np.log2(errors[0] / errors[1]) - stepper.order) < 0.05
 
 
 @pytest.mark.checklist("G3")
@@ -264,7 +264,11 @@ def test_clouds_follow_the_grid(metric):
 
 @pytest.mark.parametrize("stepper", [Langevin(), MALA(warmup=10)], ids=lambda s: type(s).__name__)
 def test_samplers_with_birth_and_death_cross_a_barrier(stepper):
-    """Mass of the right well against the grid; without a reaction it hardly changes."""
+    """Mass of the right well against the grid; without a reaction it hardly changes.
+
+    Over seeds it spreads by 0.003. What is left, -0.017 of Langevin and 0.008 of MALA, is of the first 57 particles
+    beyond the barrier, from which the well fills, and of the kernel, a quarter wide: -0.003 with four times as many.
+    """
     p = wf.GaussianMixture([[-3.0], [3.0]], 0.4, [0.3, 0.7])
     F, start = wf.FDivergence("reverse-kl", p), wf.Gaussian([-2.5], 2.25)
     cloud = wf.Particles(-2.5 + 1.5 * quantiles(1200))
@@ -277,7 +281,7 @@ def test_samplers_with_birth_and_death_cross_a_barrier(stepper):
         found[type(metric)] = float(end.weights[end.positions[:, 0] > 0].sum())
     expected = float(grid.values[90:].sum()) * grid.grid.volume
     assert expected > 0.5
-    assert found[WassersteinFisherRao] == pytest.approx(expected, abs=0.06)
+    assert found[WassersteinFisherRao] == pytest.approx(expected, abs=0.03)
     assert found[Wasserstein] < 0.1
 
 

@@ -157,7 +157,11 @@ def test_the_command_goes_on_and_writes_a_table(tmp_path, monkeypatch):
     calls = (tmp_path / "calls").read_text(encoding="utf-8").split()
     assert calls == [f"1600/{seed}" for seed in range(8)]
     found = json.loads(answer.stdout)
-    assert 0.2 < found["fits"]["linf"]["order"] < 0.8
+    # 8 seeds at three sizes leave 0.14 of scatter in the order 1/2, so it is held against the same draws instead.
+    draws = [[np.random.default_rng([seed, n]).normal(size=n).mean() for seed in range(8)] for n in (100, 400, 1600)]
+    fit = np.polyfit(np.log([1 / 100, 1 / 400, 1 / 1600]), np.log(np.abs(draws).mean(axis=1)), 1)
+    assert found["fits"]["linf"]["order"] == pytest.approx(fit[0], rel=1e-9)
+    assert fit[0] == pytest.approx(0.5, abs=2 * 0.14)
     lines = (tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "size,h,linf,linf_spread,linf_order"
     assert lines[1].startswith("100,0.01,")
