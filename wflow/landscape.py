@@ -141,6 +141,8 @@ def minimize(F: Any, point: Any, method: str = "BFGS", tol: float = 1e-10, max_s
         raise InputError(f"minimize starts at a wf.Point, got {type(point).__name__}")
     flow = objective(F, point)
     field, path = flow.potential, [point.x]
+    if np.isnan(field.value(point.x[None])[0]):
+        raise InputError(f"the objective is not a number at the start {point!r}: it is not defined there")
 
     def seen(intermediate_result: Any) -> None:
         path.append(np.array(intermediate_result.x, dtype=np.float64))

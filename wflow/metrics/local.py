@@ -105,7 +105,9 @@ class Natural:
         matrix = np.asarray(known(x) if callable(known) else known, dtype=np.float64)
         if matrix.shape != (x.size, x.size):
             raise InputError(f"the Fisher matrix must have shape ({x.size}, {x.size}), got {matrix.shape}")
-        if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=1e-14 * np.abs(matrix).max(), equal_nan=True):
+        if not np.all(np.isfinite(matrix)):
+            raise InputError(f"the Fisher matrix is not finite at x = {x.tolist()}: {matrix.tolist()}")
+        if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=1e-14 * np.abs(matrix).max()):
             raise InputError("the Fisher matrix must be symmetric")
         return matrix
 

@@ -57,7 +57,7 @@ def guarded(flow: Flow, time: float, state: Any, dt: float, before: float, depth
     if not failed:
         return replace(step, energy=after)
     if depth == 0:
-        return replace(step, status=Status.SOLVER_FAILED)
+        return replace(step, status=Status.SOLVER_FAILED, note=UNSOLVED)
     first = guarded(flow, time, state, 0.5 * dt, before, depth - 1)
     if first.status is not Status.RUNNING:
         return first
@@ -69,6 +69,9 @@ def guarded(flow: Flow, time: float, state: Any, dt: float, before: float, depth
     return replace(second, counts=counts)
 
 
+UNSOLVED = (
+    "x - dt rate(x) = x before has no solution near, or F rises there: F may fall without bound; take a smaller dt"
+)
 GAMMA = 2.0 - np.sqrt(2.0)
 # The error constant of Bank et al. (1985), eq. (33): 2 k dt [f₀/γ - f_γ/(γ(1-γ)) + f₁/(1-γ)].
 ERROR = (-3.0 * GAMMA**2 + 4.0 * GAMMA - 2.0) / (6.0 * (2.0 - GAMMA))

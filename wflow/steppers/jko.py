@@ -78,6 +78,7 @@ class VariationalBDF2:
         return replace(step, memory={**step.memory, "dt": np.array(dt)})
 
 
+UNSOLVED = "no minimum of W2²/2dt + F was found: F may fall without bound, or jump; take a smaller dt"
 SDIRK = 1.0 - np.sqrt(0.5)
 
 
@@ -122,8 +123,9 @@ def guarded(flow: Flow, time: float, state: Any, dt: float, memory: Memory, answ
             "distance": answer.distance,
             "restarts": 1.0,
         }
-    status = judge(flow, answer.state) if answer.converged else Status.SOLVER_FAILED
-    return Step(answer.state, answer.memory, status=status, energy=after, counts=counts)
+    if answer.converged:
+        return Step(answer.state, answer.memory, status=judge(flow, answer.state), energy=after, counts=counts)
+    return Step(answer.state, status=Status.SOLVER_FAILED, energy=after, counts=counts, note=UNSOLVED)
 
 
 def _energies(flow: Flow, time: float, state: Any, dt: float, answer: Solve) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Steps whose length is chosen: along the unit direction, or by a search for the lowest energy."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ from wflow.steppers.optimizers import check_free
 from wflow.steppers.protocol import Memory, Noise, Step
 
 SEARCHES = ("backtracking", "exact", "strong-wolfe", "grid")
+LOST = "along -grad F no length with enough less F was found: F may fall without bound, jump, or have another gradient"
 ARMIJO, CURVATURE = 1e-4, 0.9  # Nocedal & Wright, Numerical Optimization (2006), eqs. (3.4) and (3.7)
 
 
@@ -89,12 +91,13 @@ class LineSearch:
         if slope == 0.0:
             return Step(state, counts={"rates": 1, "length": 0.0})
         if not (slope < 0.0 and np.isfinite(slope)):
-            return Step(state, status=Status.SOLVER_FAILED)
+            return Step(state, status=Status.SOLVER_FAILED, note=f"the slope of F is {slope}: F may fall without bound")
         length = FINDERS[self.search](line, slope, dt, self.trials)
         if length is None:
             # A slope that rounding of F hides: the minimum is reached.
             done = -slope * dt <= 1e-13 * (1.0 + abs(line.start))
-            return Step(state, status=Status.RUNNING if done else Status.SOLVER_FAILED, counts=line.counts(0.0))
+            status = Status.RUNNING if done else Status.SOLVER_FAILED
+            return Step(state, status=status, counts=line.counts(0.0), note="" if done else LOST)
         new = line.at(length)
         return Step(new, status=judge(flow, new), counts=line.counts(length))
 
@@ -170,11 +173,15 @@ def exact_search(line: Line, slope: float, dt: float, trials: tuple[float, ...])
 def strong_wolfe(line: Line, slope: float, dt: float, trials: tuple[float, ...]) -> float | None:
     """SciPy's search for the strong Wolfe conditions; its variable is length/dt."""
     scale = slope * dt
-    found = line_search(
-        lambda s: line.value(float(s[0]) * dt),
-        lambda s: np.array([line.slope(float(s[0]) * dt) * dt]),
-        np.zeros(1), np.ones(1), gfk=np.array([scale]), old_fval=line.start, c1=ARMIJO, c2=CURVATURE, maxiter=40,
-    )[0]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*line search", RuntimeWarning)  # the status says it
+        found = line_search(
+            lambda s: line.value(float(s[0]) * dt),
+            lambda s: np.array([line.slope(float(s[0]) * dt) * dt]),
+            np.zeros(1), np.ones(1), gfk=np.array([scale]), old_fval=line.start, c1=ARMIJO, c2=CURVATURE, maxiter=40,
+        )  # fmt: skip
+    # Without a slope at the end the second condition was not met: there is no length that meets both.
+    found = None if found[-1] is None else found[0]
     return None if found is None else float(found) * dt
 
 
