@@ -8,7 +8,7 @@ import typer
 from common import fitted_rate, stage
 
 import wflow as wf
-from wflow.plot.style import INK, RED
+from wflow.plot.style import INK
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "geyser.csv"
 NAMES = ("grid", "particles, ODE", "particles, Langevin")
@@ -123,7 +123,7 @@ def draw_frames(results: list[wf.Result], data: np.ndarray, path: Path) -> None:
     for column, time in enumerate(times):
         density = results[0].states[int(np.argmin(np.abs(results[0].times - time)))]
         for row, ax in enumerate(axes[:, column]):
-            ax.plot(*data.T, ".", color=INK if row else RED, markersize=3.0, markeredgewidth=0, alpha=0.8)
+            ax.plot(*data.T, "o", color=INK, markersize=2.6, markeredgewidth=0.4, markeredgecolor="white")
             if row:
                 levels = density.values.max() * np.array([0.1, 0.3, 0.6, 0.9])
                 ax.contour(*density.grid.centers, density.values.T, levels=levels, colors=INK, linewidths=0.9)

@@ -100,3 +100,16 @@ def test_plot_shows_w2_l1_and_energies(results, tmp_path):
     assert (tmp_path / "compared.png").stat().st_size > 10_000
     assert [ax.get_title().split()[0] for ax in figure.axes] == ["W2", "L1", "energy"]
     assert [len(ax.lines) for ax in figure.axes] == [2, 2, 3]
+
+
+def test_energies_over_decades_are_drawn_on_a_log_scale():
+    """Positive ones only; the legend stands beside no panel."""
+    a, b = (wf.run(wf.Potential("x**2"), wf.Point([x]), t_end=3.0, save=5) for x in (1.0, 1.1))
+    figure = wf.compare(a, b).plot()
+    assert figure.axes[-1].get_yscale() == "log"
+    assert len(figure.legends) == 1
+    assert all(ax.get_legend() is None for ax in figure.axes)
+    low, near = (wf.run(wf.Potential("x**2 - 0.1"), wf.Point([x]), t_end=3.0, save=5) for x in (1.0, 1.1))
+    assert wf.compare(low, near).plot().axes[-1].get_yscale() == "linear"
+    one, other = (wf.run(wf.Potential("x**2"), wf.Point([x]), t_end=0.1, save=5) for x in (1.0, 1.1))
+    assert wf.compare(one, other).plot().axes[-1].get_yscale() == "linear"

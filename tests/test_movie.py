@@ -1,6 +1,7 @@
 """Movies: ffmpeg where there is one, else a GIF, never an error for want of a program; axes and colours stand still."""
 
 import stat
+import subprocess
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 import wflow as wf
 from wflow.plot import movies
-from wflow.plot.style import DENSITY, new_figure
+from wflow.plot.style import DENSITY, new_figure, styled
 
 KL = wf.FDivergence("reverse-kl", wf.Gaussian([0.0], 1.0))
 
@@ -60,6 +61,28 @@ def test_ffmpeg_gets_every_picture(line, tmp_path, monkeypatch):
     width, height = (int(side) for side in text.split("'-s', '")[1].split("'")[0].split("x"))
     assert width % 2 == height % 2 == 0
     assert int(text.split()[0]) == 4 * 3 * width * height
+
+
+@pytest.mark.skipif(movies.ffmpeg() is None, reason="needs ffmpeg")
+def test_the_real_ffmpeg_makes_a_movie_of_every_picture(line, tmp_path):
+    """Read back by ffmpeg itself, picture by picture."""
+    written = movies.movie(line, tmp_path / "flow.mp4", fps=5)
+    assert written == tmp_path / "flow.mp4"
+    back = [movies.ffmpeg(), "-loglevel", "error", "-i", str(written), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    data = np.frombuffer(subprocess.run(back, check=True, capture_output=True).stdout, dtype=np.uint8)
+    drawn = np.stack(styled(lambda: list(movies.pictures(line, np.arange(4))))()).astype(float)
+    assert data.size == drawn.size
+    assert np.abs(data.reshape(drawn.shape) - drawn).mean() < 2.0  # of 255
+
+
+def test_a_bar_shows_the_time_of_frames_at_unequal_times(tmp_path):
+    """As long as the time that has passed: of frames at 0, 0.1 and 1 the second is a tenth of the third."""
+    result = wf.run(wf.Potential("x**2"), wf.Point([1.0]), t_end=1.0, save=[0.1, 1.0])
+    grey = np.array([0x8C] * 3, dtype=np.uint8)
+    lengths = [int((p == grey).all(axis=2).sum(axis=1).max()) for p in movies.pictures(result, np.arange(3))]
+    assert lengths[0] < 10
+    assert lengths[2] > 500
+    assert abs(lengths[1] - 0.1 * lengths[2]) < 8
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,9 +193,14 @@ def test_result_chooses_a_picture_for_every_kind(line, plane, descent):
 def test_long_titles_fold_their_numbers(line):
     text = "FDivergence('reverse-kl', GaussianMixture([[-2.0], [2.0]], [[[0.5]], [[0.25]]], [0.5, 0.5]))"
     assert shortened(text, 100) == text
-    assert shortened(text, 70) == "FDivergence('reverse-kl', GaussianMixture([…], [[…], […]], […]))"
+    assert shortened(text, 70) == "FDivergence('reverse-kl', GaussianMixture(…))"
     assert len(shortened(text, 40)) <= 40
     assert "reverse-kl" in wf.plot.ridge(line).get_suptitle()
+    long = replace(line, info=line.info | {"functional": f"0.5 * {text} + Potential('{' + '.join(['x'] * 60)}')"})
+    title = wf.plot.ridge(long).get_suptitle().split("\n")
+    assert title[0] == "0.5 * FDivergence('reverse-kl', GaussianMixture(…)) +"
+    assert len(title) == 2
+    assert title[1].endswith(" …")
 
 
 def test_the_same_picture_gives_the_same_bytes(plane, tmp_path):

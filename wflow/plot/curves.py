@@ -27,6 +27,7 @@ from wflow.plot.style import (
 from wflow.results import Result
 
 ROUNDING = 1e-14
+DECADE = 10.0
 
 
 @styled
@@ -166,11 +167,21 @@ def comparison(compared: Any, path: str | Path | None = None) -> Figure:
         for k, name in enumerate(compared.names[1:], start=1):
             _curve(axes[-1], [row for row in compared.rows if row["other"] == name], "energy_other", name, k)
         axes[-1].set_title("energy")
+        if _spans(compared.rows):
+            axes[-1].set_yscale("log")
     for ax in axes:
         ax.set_xlabel("time t")
         ax.grid(True, color=GREY, alpha=0.25, linewidth=0.8)
-    axes[-1].legend()
+    # Of all panels, so beside none of them.
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=len(compared.names))
     return finished(figure, path)
+
+
+def _spans(rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether energies are positive and so far apart that a linear scale would show the largest alone."""
+    values = np.array([row[key] for row in rows for key in ("energy_reference", "energy_other")])
+    values = values[np.isfinite(values)]
+    return bool(values.min() > 0.0 and values.max() > DECADE * values.min())
 
 
 def _curve(ax: Any, rows: Sequence[dict[str, Any]], key: str, name: str, k: int) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from wflow.errors import InputError
 from wflow.plot import drawing as draw
-from wflow.plot.style import BLUE, as_results, new_figure, set_title, styled, title_of
+from wflow.plot.style import BLUE, GREY, as_results, new_figure, set_title, styled, title_of
 from wflow.results import Result
 from wflow.states import Density, Point
 
@@ -28,10 +28,11 @@ SUFFIXES = (".mp4", ".gif")
 def movie(result: Result, path: str | Path, fps: float = 15.0, most: int = MOST) -> Path:
     """Write a movie of a result, a picture to a frame, with fixed axes and colours; the path of what was written.
 
-    A .mp4 (H.264) becomes a .gif of the same name where there is no ffmpeg that can make it: neither on the PATH nor
-    in the package imageio-ffmpeg. `fps`: pictures a second. `most`: pictures at most, chosen evenly. Drawn as
-    `wf.plot.state` draws them, with the target where the result has one; a point leaves its way behind it. Cost:
-    about 0.1 s a picture. Raises `InputError` for another suffix, and for numbers that are not positive.
+    Every frame is shown for the same time, whatever the time between frames; a bar above the picture is as long as the
+    time that has passed. A .mp4 (H.264) becomes a .gif of the same name where there is no ffmpeg that can make it:
+    neither on the PATH nor in the package imageio-ffmpeg. `fps`: pictures a second. `most`: pictures at most, chosen
+    evenly. Drawn as `wf.plot.state` draws them, with the target where the result has one; a point leaves its way behind
+    it. Cost: about 0.1 s a picture. Raises `InputError` for another suffix, and for numbers that are not positive.
     """
     one, target = as_results(result)[0], Path(path)
     if target.suffix.lower() not in SUFFIXES:
@@ -75,8 +76,10 @@ def pictures(result: Result, chosen: Any) -> Iterator[np.ndarray]:
     for number, k in enumerate(indices):
         ax.clear()
         shades = _draw(ax, result, indices[: number + 1], limits, levels)
-        ax.set(title=f"t = {result.times[k]:.3g}", xlim=(limits[0][0], limits[1][0]), ylim=high)
+        ax.set_title(f"t = {result.times[k]:.3g}", pad=10.0)
+        ax.set(xlim=(limits[0][0], limits[1][0]), ylim=high)
         ax.set(aspect="auto" if flat else draw.aspect(limits))
+        _clock(ax, float(result.times[k] / result.times[indices[-1]]) if result.times[indices[-1]] else 1.0)
         if number == 0:
             if shades is not None:
                 bar = figure.colorbar(shades, ax=ax, shrink=0.9, pad=0.02, aspect=24, label="density q")
@@ -108,6 +111,12 @@ def _draw(ax: Any, result: Result, indices: list[int], limits: draw.Range, level
         draw.draw_target(ax, result.target, state, limits)
     draw.name_axes(ax, state.dim)
     return shades
+
+
+def _clock(ax: Any, share: float) -> None:
+    """A bar along the upper edge as long as the share of the time that has passed."""
+    for end, color in ((1.0, "#DDDDDD"), (share, GREY)):
+        ax.plot([0.0, end], [1.01, 1.01], transform=ax.transAxes, color=color, linewidth=3.0, clip_on=False)
 
 
 def _pixels(figure: Any) -> np.ndarray:

@@ -49,8 +49,9 @@ STYLE: Any = {
 }
 # No dates inside: the same picture gives the same file.
 STAMPS: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
-FOLD = re.compile(r"\[(?!…\])(?:[^\[\]]|\[…\])*\]")  # an innermost list, or one of folded lists
+FOLD = re.compile(r"\[[^\[\]]*\]|…(?:, …)+")  # an innermost list, or folded ones in a row
 LETTERS = 9.5  # of a title on an inch
+READ = 60  # letters of a title that are read at a glance
 
 
 def styled(draw: Any) -> Any:
@@ -128,12 +129,24 @@ def labels(results: Sequence[Result], names: Sequence[str] | None) -> list[str]:
 def shortened(text: Any, width: int) -> str:
     """A text with its lists of numbers left out where it is long, then cut at a word, or hard where that is too
     long."""
-    plain = " ".join(str(text).split())
-    while len(plain) > width and plain != (folded := FOLD.sub("[…]", plain)):
-        plain = folded
+    plain = folded(text, width)
     if len(plain) <= width:
         return plain
     return textwrap.shorten(plain, width, placeholder=" …") if " " in plain[:width] else plain[: width - 1] + "…"
+
+
+def folded(text: Any, width: int) -> str:
+    """A text on one line, its lists of numbers left out where it is longer than `width`.
+
+    >>> folded("FDivergence('kl', GaussianMixture([[-2.0], [2.0]], [[[0.5]], [[0.25]]], [0.5, 0.5]))", 50)
+    "FDivergence('kl', GaussianMixture(…))"
+    """
+    plain = " ".join(str(text).split())
+    if len(plain) <= width:
+        return plain
+    while plain != (less := FOLD.sub("…", plain)):
+        plain = less
+    return plain
 
 
 def title_of(result: Result) -> str:
@@ -143,6 +156,12 @@ def title_of(result: Result) -> str:
 
 
 def set_title(figure: Figure, *lines: str) -> None:
-    """Lines above a figure, cut to its width; dollars and underscores stay what they are."""
+    """Lines above a figure, without their numbers where they are long, each broken once at its width and then cut;
+    dollars and underscores stay what they are."""
     width = int(LETTERS * figure.get_figwidth())
-    figure.suptitle("\n".join(shortened(line, width) for line in lines), fontsize=13, parse_math=False)
+    parts = [
+        part
+        for line in lines
+        for part in textwrap.wrap(folded(line, min(width, READ)), width, max_lines=2, placeholder=" …")
+    ]
+    figure.suptitle("\n".join(parts), fontsize=13, parse_math=False)
