@@ -86,7 +86,7 @@ ENDED = {
         Status.UNDEFINED,
         "inverse|reach|solution",
     ),
-    "mirror not convex": (SQUARES, [1.0, 1.0], {"metric": Mirror("-x**2 - y**2")}, Status.UNDEFINED, "eigenvalue"),
+    "mirror not convex": (SQUARES, [1.0, 1.0], {"metric": Mirror("-x**2 - y**2")}, Status.UNDEFINED, "convex"),
 }
 
 
