@@ -1,6 +1,6 @@
 """Gaussian sums of any masses at the particles, by the engine that is cheapest: mesh, near pairs or all pairs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,22 +20,18 @@ PAIR, CELL, PARTICLE = 0.9, 25.0, {1: 30.0, 2: 60.0, 3: 250.0}
 
 @dataclass(frozen=True, eq=False)
 class MeshSums:
-    """Sums by a mesh, whose kernel is positive and symmetric."""
+    """Sums by a mesh, whose kernel is positive and symmetric, of peak 1."""
 
     mesh: Mesh
     positions: Array
-    peak: float
 
     def __call__(self, masses: Array) -> tuple[Array, Array]:
-        """As `PairSums`: a kernel of peak 1."""
-        values, gradient = convolve(self.mesh, self.positions, masses[0])
-        rows = np.empty(masses.shape)
-        rows[0] = values
-        for row, mass in zip(rows[1:], masses[1:], strict=True):
-            row[:] = convolve(self.mesh, self.positions, np.ascontiguousarray(mass))[0]
-        rows /= self.peak
-        gradient /= self.peak
-        return rows, gradient
+        """As `PairSums`."""
+        first, gradient = convolve(self.mesh, self.positions, masses[0])
+        if len(masses) == 1:
+            return first[None], gradient
+        others = [convolve(self.mesh, self.positions, np.ascontiguousarray(mass))[0] for mass in masses[1:]]
+        return np.stack([first, *others]), gradient
 
 
 def engine(positions: Array, extent: Array, width: Array, box: Box | None, order: int, ratio: float) -> str:
@@ -67,9 +63,11 @@ def gaussian_sums(
     name: str | None = None,
     order: int = 4,
     ratio: float = 2.0,
+    origin: Array | None = None,
 ) -> MeshSums | PairSums:
     """Sums of exp(-|x/width|²/2) over checked positions (n, d), a function of masses (fields, n): (fields, n), and
-    the gradient (n, d) of the first. `name` fixes the `engine`.
+    the gradient (n, d) of the first. `name` fixes the `engine`; nodes of a mesh without a box are at rest relative to
+    the `origin`.
 
     The kernel is symmetric and its gradient exact: by pairs to 1e-15 (near ones: up to the cut at 7e-10 of the
     peak), by the mesh for its own kernel, which is positive, has the variance of the Gaussian and gives densities
@@ -85,4 +83,7 @@ def gaussian_sums(
         return near
     if name == "direct" and box is None:
         return all_pairs(positions, width)
-    return MeshSums(plan_mesh(extent, width, box, order, ratio, positive=True), positions, kernel_peak(width))
+    home = np.zeros(len(width)) if origin is None or box is not None else origin
+    mesh = plan_mesh(extent - home, width, box, order, ratio, positive=True)
+    scaled = (mesh.factors[0] / kernel_peak(width), *mesh.factors[1:])
+    return MeshSums(replace(mesh, lower=mesh.lower + home, factors=scaled), positions)

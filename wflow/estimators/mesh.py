@@ -16,11 +16,12 @@ from wflow.estimators.bandwidth import check_bandwidth
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Array, check_positions, check_weights
 from wflow.estimators.plan import Mesh, plan_mesh
-from wflow.kernels import clouds, splines
+from wflow.kernels import clouds, smoothing, splines
 
 FAR = 9.0  # bandwidths: points farther than this outside the samples get the floor
 POINT_FLOOR = 1e-12
 FEW = 2**15  # particles that one thread serves before a second one has woken up
+STRIPES = 16  # of rows of a mesh, for the same reason
 WORKERS = 2  # a fixed number: how the transform is cut must not depend on the machine
 
 
@@ -32,10 +33,19 @@ def convolve(mesh: Mesh, positions: Array, masses: Array, points: Array | None =
     """
     shape, taps, inverse, offset = mesh.extended, mesh.taps, 1.0 / mesh.spacing, mesh.offset
     values = spread(shape, positions, masses, offset, inverse, taps)
-    _fold(values, mesh)
-    values[mesh.core] = _filter(values[mesh.core], mesh)
-    _extend(values, mesh)
+    values = blurred(values, mesh)
     return gather(values, positions if points is None else points, offset, inverse, taps)
+
+
+def blurred(values: Array, mesh: Mesh) -> Array:
+    """What was spread, convolved with the kernel of the mesh; overwrites it or gives a new one."""
+    if mesh.open:
+        return _smooth(values, mesh)
+    _fold(values, mesh)
+    core = values[mesh.core]
+    values[mesh.core] = _smooth(np.ascontiguousarray(core), mesh) if mesh.ends else _filter(core, mesh)
+    _extend(values, mesh)
+    return values
 
 
 def spread(
@@ -77,6 +87,16 @@ def _filter(values: Array, mesh: Mesh) -> Array:
     if rings:
         values = fft.irfftn(values, s=sides, axes=rings, workers=workers, overwrite_x=True)
     return fft.idctn(values, axes=walls, workers=workers, overwrite_x=True) if walls else values
+
+
+def _smooth(values: Array, mesh: Mesh) -> Array:
+    """The same in real space, axis by axis."""
+    stripes = STRIPES if values.size > 2**16 else 1
+    for k, m in enumerate(mesh.cells):
+        out, form = np.empty(values.shape), (int(np.prod(mesh.cells[:k])), m, int(np.prod(mesh.cells[k + 1 :])))
+        smoothing.smooth(values.reshape(form), mesh.ends[k], mesh.factors[k], out.reshape(form), stripes)
+        values = out
+    return values
 
 
 def _ghost_pairs(values: Array, mesh: Mesh) -> Iterator[tuple[Array, Array]]:

@@ -8,7 +8,8 @@ With e(s) = φ(u)/u, u = s/p, and a = de/d log u the velocity, -∂E/∂xᵢ ove
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,12 @@ from wflow.errors import InputError
 from wflow.estimators import Box, engine, gaussian_sums
 from wflow.flows.terms import diffusivity, per_mass, per_mass_slope
 from wflow.functionals import Blob
+from wflow.kernels import clouds
 from wflow.states import Particles
 
 ORDER, RATIO = 4, 1.5  # of the mesh: its kernel need not be a Gaussian to digits, only smooth and symmetric
 Sums = Callable[[Array], tuple[Array, Array]]
+WAVES = (0.8, 1.0, 1.25, 1.55, 1.95, 2.5)  # k² σ² at which waves may be fastest, to a hundredth of the rate
 HUGE = 1e4  # extents of a cloud: a wider kernel leaves nothing but rounding of its gradient
 
 
@@ -35,16 +38,22 @@ class BlobPart:
     width: Array
     engine: str
     box: Box | None
+    _last: list[Any] = field(default_factory=list, init=False, repr=False)
 
     def _sums(self, state: Particles) -> tuple[Array, Array, Sums]:
-        """s in units of K(0), ∇ log s, and the sums themselves."""
+        """s in units of K(0), ∇s, and the sums themselves; kept, for energy, rate and radius are asked for at one
+        state."""
+        x, weights = state.positions, state.weights
+        if self._last and self._last[0] is x and self._last[1] is weights:
+            return self._last[2]  # type: ignore[no-any-return]
         # Nodes at rest in the frame of the centre of mass: a shift of the cloud changes nothing, and momentum is kept.
-        x = state.positions - _mean(state.weights, state.positions) if self._anchored else state.positions
-        sums = gaussian_sums(x, self.width, self.box, self.engine, ORDER, RATIO)
-        values, gradient = sums(state.weights[None])
+        origin = clouds.weighted_mean(weights, x) if self._anchored else None
+        sums = gaussian_sums(x, self.width, self.box, self.engine, ORDER, RATIO, origin)
+        values, gradient = sums(weights[None])
         # Only where a weight is below rounding of the others can a mesh give less than half the self term.
-        s = np.maximum(values[0], np.maximum(0.5 * state.weights, 1e-18))
-        return s, gradient / s[:, None], sums
+        found = np.maximum(values[0], np.maximum(0.5 * weights, 1e-18)), gradient, sums
+        self._last[:] = x, weights, found
+        return found
 
     @property
     def _anchored(self) -> bool:
@@ -69,17 +78,20 @@ class BlobPart:
 
     def velocity(self, state: Particles) -> Array:
         """vᵢ `(n, d)`."""
-        s, score, sums = self._sums(state)
-        slope, pull = np.zeros_like(s), np.zeros_like(score)
+        s, gradient, sums = self._sums(state)
+        slope, pull = np.zeros_like(s), None
         for (c, term), log_u in zip(self.blob.densities, self._log_ratios(s, state), strict=True):
-            own = c * per_mass_slope(term.generator, log_u)
+            own = c * self.weight * per_mass_slope(term.generator, log_u)
             slope += own
             if term.target is not None:
-                pull += own[:, None] * term.target.score(state.positions)
-        spread = -slope[:, None] * score - sums((state.weights * slope / s)[None])[1]
+                pulled = own[:, None] * term.target.score(state.positions)
+                pull = pulled if pull is None else pull + pulled
+        slope /= s
+        velocity = sums((state.weights * slope)[None])[1]
+        clouds.combine_rows(velocity, slope, gradient)
         if self._anchored:
-            spread -= _mean(state.weights, spread)
-        return self.weight * (spread + pull)
+            velocity -= clouds.weighted_mean(state.weights, velocity)
+        return velocity if pull is None else velocity + pull
 
     def slope(self, state: Particles) -> Array:
         """∂E/∂wᵢ `(n,)`: e(sᵢ) + (K * (a μ/s))(xᵢ)."""
@@ -94,16 +106,21 @@ class BlobPart:
     def radius(self, state: Particles) -> float:
         """About the largest rate of the linearised flow, without its targets.
 
-        At a uniform density a wave of number k decays at k² (2 a K̂ + (u φ'' - 2 a) K̂²), K̂ = exp(-k² σ²/2): at most
-        (4 a + max(0, u φ'' - 2 a))/(e σ²). Half as much is added, for densities that
-        are not uniform.
+        At a uniform density a wave of number k decays at k² (2 a K̂ + (u φ'' - 2 a) K̂²), K̂ = exp(-k² σ²/2), and so
+        does the cloud where that is fastest, if a/s rises with s. Where it falls, as for an entropy, a particle in a
+        thin place moves faster than its own density says: up to twice as fast in clouds drawn at random. On lattices
+        and clouds of even and uneven weights in one to three dimensions, m from 1 to 40, this is 1.08 to 1.8 times
+        what power iteration finds up to m = 5, and more beyond.
         """
         s = self._sums(state)[0]
-        total = np.zeros_like(s)
+        slope, spread = np.zeros_like(s), np.zeros_like(s)
         for (c, term), log_u in zip(self.blob.densities, self._log_ratios(s, state), strict=True):
-            a, spread = per_mass_slope(term.generator, log_u), diffusivity(term.generator, log_u)
-            total += c * (4.0 * np.abs(a) + np.maximum(0.0, spread - 2.0 * a))
-        return 1.5 * self.weight * float(total.max()) / (np.e * float(self.width.min()) ** 2)
+            slope += c * per_mass_slope(term.generator, log_u)
+            spread += c * diffusivity(term.generator, log_u)
+        falls = np.clip(2.0 - spread / np.maximum(slope, 1e-300), 0.0, 1.0)
+        rates = [y * np.abs(2.0 * np.exp(-0.5 * y) * slope + np.exp(-y) * (spread - 2.0 * slope)) for y in WAVES]
+        largest = np.max(np.max(rates, axis=0) * (1.0 + falls))
+        return 1.1 * self.weight * float(largest) / float(self.width.min()) ** 2
 
 
 def make_part(weight: float, blob: Blob, norms: tuple[float, ...], state: Particles, box: Box | None) -> BlobPart:
@@ -120,8 +137,3 @@ def make_part(weight: float, blob: Blob, norms: tuple[float, ...], state: Partic
     if np.any(np.abs(extent).max() > 2.0**40 * width):
         raise InputError(f"coordinates of {np.abs(extent).max():g} cannot resolve a bandwidth of {blob.bandwidth}")
     return BlobPart(weight, blob, norms, width, engine(state.positions, extent, width, box, ORDER, RATIO), box)
-
-
-def _mean(weights: Array, rows: Array) -> Array:
-    """Σ wᵢ rowsᵢ, without BLAS, whose bits may depend on its threads."""
-    return np.einsum("i,ik->k", weights, rows)

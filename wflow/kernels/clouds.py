@@ -136,3 +136,24 @@ def divide_rows(rows, divisor):
         _divide_many(rows, divisor)
     else:
         _divide(rows, divisor)
+
+
+@njit(cache=True, fastmath=_REASSOCIATE)
+def weighted_mean(weights, rows):
+    """Sum of w rows (d,) for weights of sum 1, in one order: neither threads nor BLAS change a bit."""
+    n, d = rows.shape
+    out = np.zeros(d)
+    for k in range(d):
+        total = 0.0
+        for i in range(n):
+            total += weights[i] * rows[i, k]
+        out[k] = total
+    return out
+
+
+@njit(cache=True)
+def combine_rows(rows, factor, others):
+    """rows (n, d) = -factor (n,) others (n, d) - rows, in place."""
+    for i in range(len(factor)):
+        for k in range(rows.shape[1]):
+            rows[i, k] = -factor[i] * others[i, k] - rows[i, k]
