@@ -11,7 +11,7 @@ W * q at the particles: rates are (velocity | growth), `(n, d + 1)`, or the grow
 """
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ class ParticleFlow:
             weighted=reacting,
             folded=self.box is not None,
             decays=pure and not self.terms.potential.timed and self.box is None and not reacting,
-            stiff=bool(self.blobs) and self._only_blobs and not reacting,
+            stiff=self._only_blobs and not reacting,
             metered=pure and not self.terms.interactions and not self.blobs,
             balanced=pure and self.box is None and not self.terms.potential.timed,
             noisy=noisy and not self.blobs and not stein and not isinstance(self.metric, FisherRao),
@@ -89,11 +89,11 @@ class ParticleFlow:
         """What depends on pairs of particles, each the exact gradient of its energy."""
         return (*self.pulls, *self.blobs)
 
-    @property
+    @cached_property
     def _only_blobs(self) -> bool:
         """Whether nothing moves the cloud but internal energies of its mollified density."""
         other = self.terms.densities or self.terms.potential or self.terms.interactions or self.extra is not None
-        return not other and all(t.target is None for part in self.blobs for _, t in part.blob.densities)
+        return bool(self.blobs) and not other and all(t.target is None for part in self.blobs for _, t in part.blob.densities)
 
     @property
     def name(self) -> str:
@@ -125,7 +125,7 @@ class ParticleFlow:
         squares = self.rate(time, state) ** 2
         if (reaction := reaction_of(self.metric)) > 0.0:
             squares[:, -1] /= reaction
-        return float(state.weights @ np.sum(squares, axis=1))
+        return float(np.einsum("i,ik->", state.weights, squares))  # no BLAS, which starts threads for this
 
     def rate(self, time: float, state: Particles) -> Array:
         if isinstance(self.metric, FisherRao):
@@ -150,6 +150,8 @@ class ParticleFlow:
         if isinstance(self.metric, Stein):
             covector = -self._pulled(-self._covector(time, state), state)
             return self._with_extra(self.metric.entropic(state, covector, self.terms.temperature), time, state)
+        if self._only_blobs:
+            return reduce(np.add, [part.velocity(state) for part in self.blobs])
         x, estimate = state.positions, None
         velocity = self._forces(time, state)
         for (weight, term), norm in zip(self.terms.densities, self.log_norms, strict=True):

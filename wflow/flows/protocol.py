@@ -7,8 +7,11 @@ by dx = drift dt + sqrt(2 temperature) dW. Steppers know a flow only through the
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from wflow.arrays import Array
 from wflow.flows.pointwise import Pointwise
+from wflow.kernels.stabilised import stage_flat
 
 Memory = dict[str, Array]
 
@@ -172,10 +175,11 @@ def ahead_of(here: Array, memory: Memory | None, ahead: float) -> Array:
 
 def recurrence(flow: Flow, time: float, state: Any, dt: float, rows: Array, first: Array) -> Any:
     """`Flow.recurrence` by calls of `rate`."""
-    start = state.coordinates
-    before, prev = start, start + rows[0, 2] * dt * first
+    start, slope = state.coordinates, first.ravel()
+    origin = start.ravel()
+    before, prev = origin, origin + rows[0, 2] * dt * slope
     for mu, nu, mu_rate, gamma, node in rows[1:]:
-        rate = flow.rate(time + node * dt, state.at(prev))
-        new = mu * prev + nu * before + (1.0 - mu - nu) * start + dt * (mu_rate * rate + gamma * first)
+        rate, new = flow.rate(time + node * dt, state.at(prev.reshape(start.shape))), np.empty(origin.shape)
+        stage_flat(prev, before, origin, rate.ravel(), slope, (mu, nu, dt * mu_rate, dt * gamma), new)
         before, prev = prev, new
-    return state.at(prev)
+    return state.at(prev.reshape(start.shape))

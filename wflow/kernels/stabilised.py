@@ -75,3 +75,12 @@ def stage_parallel(w, kx, ky, kz, wrap, inverse, prev, before, start, first, wei
     ny = w.shape[1]
     for r in prange(w.shape[0] * ny):
         _row_stage(w, kx, ky, kz, wrap, inverse, prev, before, start, first, weights, r // ny, r % ny, out)
+
+
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+def stage_flat(prev, before, start, rate, first, weights, out):
+    """The same for flat arrays and a rate that is known."""
+    mu, nu, mu_rate, gamma = weights
+    rest = 1.0 - mu - nu
+    for k in range(out.size):
+        out[k] = mu * prev[k] + nu * before[k] + rest * start[k] + mu_rate * rate[k] + gamma * first[k]
