@@ -5,7 +5,8 @@ from wflow.estimators.bandwidth import RULES, bandwidths, check_bandwidth, given
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Estimate
 from wflow.estimators.direct import direct_log_density
-from wflow.estimators.engine import engine, gaussian_sums
+from wflow.estimators.cells import PairSums
+from wflow.estimators.engine import MeshSums, engine, gaussian_sums
 from wflow.estimators.gaussian import GaussianFit
 from wflow.estimators.gram import median_distance
 from wflow.estimators.kernel import Kernel
@@ -27,6 +28,8 @@ __all__ = [
     "Kernel",
     "Laplace",
     "Mesh",
+    "MeshSums",
+    "PairSums",
     "Spectral",
     "Stein",
     "as_estimator",

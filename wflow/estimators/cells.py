@@ -21,7 +21,8 @@ Index = NDArray[np.int64]
 @dataclass(frozen=True, eq=False)
 class PairSums:
     """Sums over near pairs, or all: points and sources in bandwidths, sorted, and the runs of sources that each group
-    feels (see `kernels.pairs`). `order` sorts the points, `source` says which particle each source stands for."""
+    feels (see `kernels.pairs`). `order` sorts the points, `source` says which particle each source stands for, and
+    `facing` (sources, d) is -1 for its images in walls, along the axis that they turn round."""
 
     points: Array
     order: Index
@@ -31,6 +32,7 @@ class PairSums:
     starts: Index
     stops: Index
     width: Array
+    facing: Array | None = None
 
     def __call__(self, masses: Array) -> tuple[Array, Array]:
         """Sums of masses (fields, n) times exp(-|x/width|^2/2), (fields, n), and the gradient of the first, (n,
@@ -40,6 +42,27 @@ class PairSums:
         values, gradient = np.empty_like(found), np.empty_like(slopes)
         values[self.order], gradient[self.order] = found, slopes / self.width
         return np.ascontiguousarray(values.T), gradient
+
+    def tangent(self, change: Array, moves: Array) -> tuple[Array, Array]:
+        """The derivative of the sums (n,) and of their gradient (n, d) at points at rest, as masses change by `change`
+        (n,) and move; `moves` (n, d) are masses times velocities."""
+        carried = moves[self.source] / self.width
+        carried = np.ascontiguousarray((carried if self.facing is None else carried * self.facing).T)
+        runs = self.starts, self.stops
+        found, slopes = pairs.run_tangents(
+            self.points, self.groups, self.columns, change[self.source], carried, *runs
+        )
+        values, gradient = np.empty_like(found), np.empty_like(slopes)
+        values[self.order], gradient[self.order] = found, slopes / self.width
+        return values, gradient
+
+    def curvature(self, masses: Array) -> Array:
+        """The second derivatives (n, d, d) of the sums of masses (n,)."""
+        runs = self.starts, self.stops
+        found = pairs.run_curvatures(self.points, self.groups, self.columns, masses[self.source], *runs)
+        out = np.empty_like(found)
+        out[self.order] = found / (self.width[:, None] * self.width)
+        return out
 
     @property
     def pairs(self) -> float:
@@ -69,7 +92,9 @@ def near_pairs(positions: Array, width: Array, box: Box | None = None) -> PairSu
     low = positions.min(axis=0) if box is None else box.lower
     if box is not None and np.any(box.upper - box.lower < reach):
         return None
-    sources, source = (positions, np.arange(len(positions))) if box is None else _with_images(positions, reach, box)
+    sources, source, facing = positions, np.arange(len(positions)), None
+    if box is not None:
+        sources, source, facing = _with_images(positions, reach, box)
     edge = reach / SPLIT
     points, low = (positions - low) / edge, (sources - low) / edge
     first = np.floor(low.min(axis=0)) - SPLIT
@@ -85,7 +110,8 @@ def near_pairs(positions: Array, width: Array, box: Box | None = None) -> PairSu
     scale = edge / width
     columns = np.ascontiguousarray((low[by_key] * scale).T)
     groups = np.append(begins, len(points)).astype(np.int64)
-    return PairSums(points[order] * scale, order, groups, columns, source[by_key], starts, stops, width)
+    facing = None if facing is None else facing[by_key]
+    return PairSums(points[order] * scale, order, groups, columns, source[by_key], starts, stops, width, facing)
 
 
 def _runs(keys: Index, occupied: Index, strides: Index) -> tuple[Index, Index]:
@@ -97,9 +123,10 @@ def _runs(keys: Index, occupied: Index, strides: Index) -> tuple[Index, Index]:
     return np.searchsorted(keys, wanted - SPLIT, "left"), np.searchsorted(keys, wanted + SPLIT, "right")
 
 
-def _with_images(positions: Array, reach: Array, box: Box) -> tuple[Array, Index]:
-    """Sources with the images in walls and around rings that lie within reach of the box, and whom they stand for."""
-    everyone, who = positions, np.arange(len(positions))
+def _with_images(positions: Array, reach: Array, box: Box) -> tuple[Array, Index, Array]:
+    """Sources with the images in walls and around rings that lie within reach of the box, whom they stand for, and
+    which way they face."""
+    everyone, who, facing = positions, np.arange(len(positions)), np.ones(positions.shape)
     for axis, side in enumerate(box.sides):
         x, low, high = everyone[:, axis], box.lower[axis], box.upper[axis]
         bottom, top = x < low + reach[axis], x > high - reach[axis]
@@ -107,11 +134,13 @@ def _with_images(positions: Array, reach: Array, box: Box) -> tuple[Array, Index
             images = ((top, x[top] - (high - low)), (bottom, x[bottom] + (high - low)))
         else:
             images = ((bottom, 2.0 * low - x[bottom]), (top, 2.0 * high - x[top]))
-        parts, owners = [everyone], [who]
+        parts, owners, turned = [everyone], [who], [facing]
         for chosen, place in images:
-            image = everyone[chosen].copy()
+            image, way = everyone[chosen].copy(), facing[chosen].copy()
             image[:, axis] = place
+            way[:, axis] *= 1.0 if side == "periodic" else -1.0
             parts.append(image)
             owners.append(who[chosen])
-        everyone, who = np.concatenate(parts), np.concatenate(owners)
-    return everyone, who
+            turned.append(way)
+        everyone, who, facing = np.concatenate(parts), np.concatenate(owners), np.concatenate(turned)
+    return everyone, who, facing

@@ -8,7 +8,7 @@ from wflow.errors import InputError
 from wflow.estimators.box import Box
 from wflow.estimators.cells import PairSums, all_pairs, near_pairs
 from wflow.estimators.cloud import Array
-from wflow.estimators.mesh import convolve, kernel_peak
+from wflow.estimators.mesh import convolve, curvature, kernel_peak, tangent
 from wflow.estimators.plan import MAX_CELLS, Mesh, mesh_cells, plan_mesh
 from wflow.kernels import clouds
 
@@ -32,6 +32,14 @@ class MeshSums:
             return first[None], gradient
         others = [convolve(self.mesh, self.positions, np.ascontiguousarray(mass))[0] for mass in masses[1:]]
         return np.stack([first, *others]), gradient
+
+    def tangent(self, change: Array, moves: Array) -> tuple[Array, Array]:
+        """As `PairSums`."""
+        return tangent(self.mesh, self.positions, change, moves)
+
+    def curvature(self, masses: Array) -> Array:
+        """As `PairSums`."""
+        return curvature(self.mesh, self.positions, masses)
 
 
 def engine(positions: Array, extent: Array, width: Array, box: Box | None, order: int, ratio: float) -> str:

@@ -16,7 +16,7 @@ from wflow.estimators.bandwidth import check_bandwidth
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Array, check_positions, check_weights
 from wflow.estimators.plan import Mesh, plan_mesh
-from wflow.kernels import clouds, smoothing, splines
+from wflow.kernels import clouds, smoothing, splines, tangents
 
 FAR = 9.0  # bandwidths: points farther than this outside the samples get the floor
 POINT_FLOOR = 1e-12
@@ -35,6 +35,30 @@ def convolve(mesh: Mesh, positions: Array, masses: Array, points: Array | None =
     values = spread(shape, positions, masses, offset, inverse, taps)
     values = blurred(values, mesh)
     return gather(values, positions if points is None else points, offset, inverse, taps)
+
+
+def tangent(mesh: Mesh, positions: Array, change: Array, moves: Array) -> tuple[Array, Array]:
+    """The derivative of `convolve` at points at rest: masses change by `change` (n,) and go along with velocities,
+    `moves` (n, d) = masses · velocities. Splines of order 4."""
+    sides, taps = _three(mesh.extended, 1), _three((tangents.TAPS,) * len(mesh.cells), 1)
+    stripes = _stripes(len(positions), int(np.prod(sides)))
+    values = tangents.spread(sides, taps, positions, change, moves, mesh.offset, 1.0 / mesh.spacing, stripes)
+    values = blurred(values.reshape(mesh.extended), mesh)
+    return gather(values, positions, mesh.offset, 1.0 / mesh.spacing, mesh.taps)
+
+
+def curvature(mesh: Mesh, positions: Array, masses: Array) -> Array:
+    """Second derivatives (n, d, d) of the field of `convolve` at the positions. Splines of order 4."""
+    inverse, out = 1.0 / mesh.spacing, np.empty((*positions.shape, positions.shape[1]))
+    values = blurred(spread(mesh.extended, positions, masses, mesh.offset, inverse, mesh.taps), mesh)
+    sides, taps = _three(mesh.extended, 1), _three((tangents.TAPS,) * len(mesh.cells), 1)
+    stripes = 1 if len(positions) < FEW else 16
+    tangents.curvature(values.reshape(-1), sides, taps, positions, mesh.offset, inverse, out, stripes)
+    return out
+
+
+def _three(numbers: tuple[int, ...], missing: int) -> tuple[int, ...]:
+    return (missing,) * (3 - len(numbers)) + numbers
 
 
 def blurred(values: Array, mesh: Mesh) -> Array:

@@ -1,6 +1,7 @@
 """The mesh of a kernel density estimate: its cells, and the kernel on it, as a transform or in real space."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,6 +172,7 @@ def _transform(cells: int, spacing: float, bandwidth: float, order: int, mirrore
     return np.exp(-0.5 * wave * bandwidth**2) / np.sinc(cycles) ** (2 * order) / spacing
 
 
+@lru_cache(maxsize=64)
 def _filter(
     cells: int, spacing: float, bandwidth: float, order: int, side: str | None
 ) -> tuple[Array, NDArray[np.int64]]:

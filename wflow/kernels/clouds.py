@@ -152,8 +152,27 @@ def weighted_mean(weights, rows):
 
 
 @njit(cache=True)
+def centre_rows(rows, weights):
+    """rows (n, d) less their weighted mean, in place."""
+    mean = weighted_mean(weights, rows)
+    for i in range(len(weights)):
+        for k in range(rows.shape[1]):
+            rows[i, k] -= mean[k]
+
+
+@njit(cache=True)
 def combine_rows(rows, factor, others):
     """rows (n, d) = -factor (n,) others (n, d) - rows, in place."""
     for i in range(len(factor)):
         for k in range(rows.shape[1]):
             rows[i, k] = -factor[i] * others[i, k] - rows[i, k]
+
+
+@njit(cache=True)
+def turn_rows(matrices, rows, out):
+    """out (n, d) += matrices (n, d, d) · rows (n, d)."""
+    n, d = rows.shape
+    for i in range(n):
+        for k in range(d):
+            for j in range(d):
+                out[i, k] += matrices[i, k, j] * rows[i, j]

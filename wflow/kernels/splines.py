@@ -15,7 +15,7 @@ _REASSOCIATE = {"reassoc", "contract", "nsz"}
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _place(block, axis, offset, inverse, base, fraction):
+def place(block, axis, offset, inverse, base, fraction):
     """Mesh coordinate u = (x - offset) / h, split into its floor and the rest; the border makes sure that u >= 0."""
     for q in range(len(block)):
         u = (block[q, axis] - offset[axis]) * inverse[axis]
@@ -91,7 +91,7 @@ def _weights(weights, fraction, order):
 
 
 @njit(cache=True)
-def _weights_and_slopes(weights, slopes, fraction, inverse, order):
+def weights_and_slopes(weights, slopes, fraction, inverse, order):
     _weights(weights, fraction, order)
     if order == 4:
         _cubic_slopes(slopes, fraction, inverse)
@@ -148,7 +148,7 @@ def _spread_stripe(mesh, shape, positions, mass, offset, inverse, first, last, t
         stop = min(start + BLOCK, last)
         block = positions[start:stop]
         for k in range(d):
-            _place(block, k, offset, inverse, base, fraction)
+            place(block, k, offset, inverse, base, fraction)
             _weights(weights[k], fraction[k], len(taps))
         if d == 1:
             _add_1d(mesh, base, weights, mass[start:stop], taps)
@@ -257,8 +257,8 @@ def _gather_stripe(mesh, shape, positions, offset, inverse, value, gradient, fir
         stop = min(start + BLOCK, last)
         block = positions[start:stop]
         for k in range(d):
-            _place(block, k, offset, inverse, base, fraction)
-            _weights_and_slopes(weights[k], slopes[k], fraction[k], inverse[k], len(taps))
+            place(block, k, offset, inverse, base, fraction)
+            weights_and_slopes(weights[k], slopes[k], fraction[k], inverse[k], len(taps))
         v, g = value[start:stop], gradient[start:stop]
         if d == 1:
             _read_1d(mesh, base, weights, slopes, v, g, taps)

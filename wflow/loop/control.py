@@ -78,7 +78,7 @@ def open_controller(flow: Flow, state: Any, tol: float, span: float) -> Controll
 
 def first_step(flow: Flow, state: Any, span: float, tol: float) -> float:
     """A first step from the size of the rate (Hairer, Nørsett & Wanner, Solving ODEs I, II.4); the controller mends
-    it."""
+    it. At most half the run: were all of it too much, nothing would be left of the dearest step there is."""
     with np.errstate(all="ignore"):
         rate: Array = flow.rate(0.0, state)
     if not np.all(np.isfinite(rate)):
@@ -88,4 +88,4 @@ def first_step(flow: Flow, state: Any, span: float, tol: float) -> float:
     if speed == 0.0:
         return 0.01 * span
     share = 3.0 * np.sqrt(tol) if flow.facts.per_time else 10.0 * tol ** (1 / 3)
-    return float(np.clip(min(1.0, share) * 0.1 * size / speed, 1e-12 * span, span))
+    return float(np.clip(min(1.0, share) * 0.1 * size / speed, 1e-12 * span, 0.5 * span))
