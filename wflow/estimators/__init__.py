@@ -3,9 +3,9 @@ Gaussians."""
 
 from wflow.estimators.bandwidth import RULES, bandwidths, check_bandwidth, given_bandwidth
 from wflow.estimators.box import Box
+from wflow.estimators.cells import PairSums
 from wflow.estimators.cloud import Estimate
 from wflow.estimators.direct import direct_log_density
-from wflow.estimators.cells import PairSums
 from wflow.estimators.engine import MeshSums, engine, gaussian_sums
 from wflow.estimators.gaussian import GaussianFit
 from wflow.estimators.gram import median_distance

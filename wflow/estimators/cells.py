@@ -49,9 +49,7 @@ class PairSums:
         carried = moves[self.source] / self.width
         carried = np.ascontiguousarray((carried if self.facing is None else carried * self.facing).T)
         runs = self.starts, self.stops
-        found, slopes = pairs.run_tangents(
-            self.points, self.groups, self.columns, change[self.source], carried, *runs
-        )
+        found, slopes = pairs.run_tangents(self.points, self.groups, self.columns, change[self.source], carried, *runs)
         values, gradient = np.empty_like(found), np.empty_like(slopes)
         values[self.order], gradient[self.order] = found, slopes / self.width
         return values, gradient

@@ -96,8 +96,7 @@ def plan_mesh(
         return Mesh(lower, spacing, cells, mirrored, weights, order, ends, box is None)
     last = max((k for k in range(len(cells)) if not mirrored[k]), default=None)
     factors = tuple(
-        _transform(cells[k], spacing[k], bandwidth[k], order, bool(mirrored[k]), k == last)
-        for k in range(len(cells))
+        _transform(cells[k], spacing[k], bandwidth[k], order, bool(mirrored[k]), k == last) for k in range(len(cells))
     )
     return Mesh(lower, spacing, cells, mirrored, factors, order)
 

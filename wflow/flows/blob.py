@@ -7,7 +7,9 @@ With e(s) = φ(u)/u, u = s/p, and a = de/d log u the velocity, -∂E/∂xᵢ ove
 (Carrillo, Craig & Patacchini 2019, eq. (1.11)); K is symmetric and its gradient exact in every engine.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from wflow.estimators import Box, MeshSums, PairSums, engine, gaussian_sums
 from wflow.flows.terms import diffusivity, per_mass, per_mass_slope
 from wflow.functionals import Blob
 from wflow.kernels import clouds
-from wflow.linalg.krylov import directional
+from wflow.linalg.krylov import Map, directional
 from wflow.states import Particles
 
 ORDER, RATIO = 4, 1.5  # of the mesh: its kernel need not be a Gaussian to digits, only smooth and symmetric
@@ -55,7 +57,7 @@ class BlobPart:
         state."""
         x, weights = state.positions, state.weights
         if self._last and self._last[0] is x and self._last[1] is weights:
-            return self._last[2]  # type: ignore[no-any-return]
+            return self._last[2]
         # Nodes at rest in the frame of the centre of mass: a shift of the cloud changes nothing, and momentum is kept.
         origin = clouds.weighted_mean(weights, x) if self._anchored else None
         sums = gaussian_sums(x, self.width, self.box, self.engine, ORDER, RATIO, origin)
@@ -140,7 +142,7 @@ class BlobPart:
             slope /= s
             matrices = -slope[:, None, None] * sums.curvature(state.weights) - sums.curvature(state.weights * slope)
             self._last[3] = Line(slope, bend, turn, matrices)
-        return self._last[3]  # type: ignore[no-any-return]
+        return self._last[3]
 
     def _turned(self, state: Particles, s: Array, change: Array, direction: Array) -> Array | float:
         """The derivative of Σ c a ∇log p, as s changes by `change`."""
@@ -198,3 +200,16 @@ def make_part(weight: float, blob: Blob, norms: tuple[float, ...], state: Partic
     if np.any(np.abs(extent).max() > 2.0**40 * width):
         raise InputError(f"coordinates of {np.abs(extent).max():g} cannot resolve a bandwidth of {blob.bandwidth}")
     return BlobPart(weight, blob, norms, width, engine(state.positions, extent, width, box, ORDER, RATIO), box)
+
+
+def linearised(parts: Sequence[BlobPart], state: Particles, rate: Map | None) -> Map:
+    """v ↦ the derivative along v of the velocities of the parts, exact, and of a rate beside them, by differences."""
+    here = None if rate is None else rate(state.positions)
+
+    def product(v: Array) -> Array:
+        found = [part.product(state, v) for part in parts]
+        if rate is not None and here is not None:
+            found.append(directional(rate, state.positions, here, v))
+        return reduce(np.add, found)
+
+    return product

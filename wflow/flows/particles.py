@@ -19,16 +19,16 @@ import numpy as np
 from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.estimators import Box, Estimate
-from wflow.flows.blob import BlobPart
+from wflow.flows.blob import BlobPart, linearised
 from wflow.flows.buffers import Buffers
 from wflow.flows.interactions import InteractionPart
-from wflow.flows.jko_cloud import Tied
+from wflow.flows.jko_cloud import Tied, cloud_refusal, moved
 from wflow.flows.point import mixed_rms, potential_objective
 from wflow.flows.pointwise import Pointwise, pointwise
-from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, not_steepest, recurrence
+from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, recurrence
 from wflow.flows.reaction import reach, reaction_of
 from wflow.flows.terms import Terms, diffusivity, per_mass, slope_of
-from wflow.linalg.krylov import directional, newton_krylov, power_radius, solve_linear
+from wflow.linalg.krylov import Map, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import minimise, proximal_rows
 from wflow.metrics import FisherRao, Metric, Stein, Wasserstein, WassersteinFisherRao, centred, grown
 from wflow.states import Particles
@@ -64,7 +64,7 @@ class ParticleFlow:
             metered=pure and not self.terms.interactions and not self.blobs,
             balanced=pure and self.box is None and not self.terms.potential.timed,
             noisy=noisy and not self.blobs and not stein and not isinstance(self.metric, FisherRao),
-            jko=self._jko,
+            jko=cloud_refusal(self.terms, self.extra, self.metric, self.box),
             timed=self.terms.potential.timed or (self.extra is not None and self.extra.timed),
         )
 
@@ -93,7 +93,11 @@ class ParticleFlow:
     def _only_blobs(self) -> bool:
         """Whether nothing moves the cloud but internal energies of its mollified density."""
         other = self.terms.densities or self.terms.potential or self.terms.interactions or self.extra is not None
-        return bool(self.blobs) and not other and all(t.target is None for part in self.blobs for _, t in part.blob.densities)
+        return (
+            bool(self.blobs)
+            and not other
+            and all(t.target is None for part in self.blobs for _, t in part.blob.densities)
+        )
 
     @property
     def name(self) -> str:
@@ -148,7 +152,7 @@ class ParticleFlow:
 
     def _velocity(self, time: float, state: Particles) -> Array:
         if isinstance(self.metric, Stein):
-            covector = -self._pulled(-self._covector(time, state), state)
+            covector = self._covector(time, state) - self.terms.pull(state.positions)
             return self._with_extra(self.metric.entropic(state, covector, self.terms.temperature), time, state)
         if self._only_blobs:
             return reduce(np.add, [part.velocity(state) for part in self.blobs])
@@ -176,19 +180,12 @@ class ParticleFlow:
             covector = covector + part.gradient(state)
         return covector
 
-    def _pulled(self, velocity: Array, state: Particles) -> Array:
-        """Velocity plus Σ c ∇log p."""
-        for weight, term in self.terms.densities:
-            if term.target is not None:
-                velocity = velocity + weight * term.target.score(state.positions)
-        return velocity
-
     def _with_extra(self, velocity: Array, time: float, state: Particles) -> Array:
         return velocity if self.extra is None else velocity + self.extra.value(state.positions, time)
 
     def drift(self, time: float, state: Particles) -> Array:
         self.temperature()
-        return self._pulled(self._forces(time, state), state)
+        return self._forces(time, state) + self.terms.pull(state.positions)
 
     def compiled(self) -> Pointwise | None:
         return self._pointwise
@@ -209,8 +206,18 @@ class ParticleFlow:
         return self.terms.temperature
 
     def jacobian(self, time: float, state: Particles, direction: Array) -> Array:
-        here = self.rate(time, state)
-        return directional(lambda x: self.rate(time, state.at(x)), state.positions, here, direction)
+        return self._along(time, state)(direction)
+
+    def _along(self, time: float, state: Particles) -> Map:
+        """v ↦ the Jacobian of the rate times v."""
+        exact = self.blobs if isinstance(self.metric, Wasserstein) else ()
+        rest = replace(self, blobs=()) if exact else self
+        return linearised(exact, state, None if exact and self._only_blobs else lambda x: rest.rate(time, state.at(x)))
+
+    def _symmetric(self, state: Particles) -> Array | None:
+        """Weights in which the Jacobian is symmetric, minus a Hessian; None where it is not, or without mass."""
+        whole = self.extra is None and not self.terms.densities and isinstance(self.metric, Wasserstein)
+        return state.weights[:, None] if whole and state.weights.min() > 0.0 else None
 
     def resolvent(self, time: float, guess: Particles, base: Array, scale: float) -> Solve:
         others = self.terms.densities or self.terms.interactions or self.blobs or self.extra is not None
@@ -225,12 +232,14 @@ class ParticleFlow:
             base,
             scale,
             lambda r: self.error(guess, r) <= self.rtol,
+            along=lambda x: self._along(time, guess.at(x)),
+            weights=self._symmetric(guess),
         )
         return Solve(guess.at(root.y), root.iterations, root.linear, root.converged)
 
     def spectral_radius(self, time: float, state: Particles) -> float:
         if not self.blobs or any(t.target is not None for part in self.blobs for _, t in part.blob.densities):
-            return power_radius(lambda v: self.jacobian(time, state, v), state.positions)
+            return power_radius(self._along(time, state), state.positions)
         own = sum(part.radius(state) for part in self.blobs)
         return own if self._only_blobs else own + replace(self, blobs=()).spectral_radius(time, state)
 
@@ -241,35 +250,26 @@ class ParticleFlow:
         raise InputError("only a linear flow on a grid has an exponential; take an adaptive stepper")
 
     def smooth(self, time: float, state: Particles, delta: Array, scale: float) -> Array:
-        return solve_linear(lambda v: v - scale * self.jacobian(time, state, v), delta, None, 1e-6)[0]
+        along = self._along(time, state)
+        return solve_linear(lambda v: v - scale * along(v), delta, None, 1e-6, self._symmetric(state))[0]
 
     def proximal(self, time: float, state: Particles, tau: float, memory: Memory | None, ahead: float = 0.0) -> Solve:
         if self.facts.jko:
             raise InputError(f"no JKO step: {self.facts.jko}")
-        x, base = state.positions, ahead_of(state.positions, memory, ahead)
-        if self.terms.interactions or self.blobs:
-            tied = Tied(
-                lambda y: self.energy(time, state.at(y)),
-                lambda y: self.rate(time, state.at(y)),
-                base,
-                state.weights,
-                tau,
-                self.rtol,
-            )
-            rows, count, good = minimise(tied, x.reshape(1, -1))
-            y = rows[0].reshape(x.shape)
-        else:
-            y, count, good = proximal_rows(potential_objective(self.terms.potential, time), x, base, tau, self.rtol)
-        distance = float(np.sqrt(state.weights @ np.sum((y - x) ** 2, axis=1)))
-        return Solve(state.at(y), count, 0, good, {"previous": x}, distance)
-
-    @property
-    def _jko(self) -> str:
-        if self.extra is not None or not isinstance(self.metric, Wasserstein):
-            return not_steepest(self.name, self.extra, "Wasserstein")
-        if self.terms.densities:
-            return "a density estimated from particles has no energy of its own to minimise; take wf.Blob, or a Density"
-        return "positions in a box are folded; take steppers.ImplicitEuler()" if self.box is not None else ""
+        base = ahead_of(state.positions, memory, ahead)
+        if not (self.terms.interactions or self.blobs):
+            rows = potential_objective(self.terms.potential, time)
+            return moved(state, *proximal_rows(rows, state.positions, base, tau, self.rtol))
+        tied = Tied(
+            lambda y: self.energy(time, state.at(y)),
+            lambda y: self.rate(time, state.at(y)),
+            lambda y: self._along(time, state.at(y)),
+            base,
+            state.weights,
+            tau,
+            self.rtol,
+        )
+        return moved(state, *minimise(tied, state.positions.reshape(1, -1)))
 
     def move(self, state: Particles, direction: Array, step: float) -> Particles:
         return self.metric.move(state, direction, step)
@@ -278,11 +278,7 @@ class ParticleFlow:
         others = self.terms.interactions or self.blobs or self.extra is not None
         if others or not self.terms.logarithmic:
             raise InputError("an invariant density per particle needs an entropy or reverse KL and potentials only")
-        total = -self.terms.potential.value(state.positions, time)
-        for weight, term in self.terms.densities:
-            if term.target is not None:
-                total = total + weight * term.target.log_density(state.positions)
-        return total / self.terms.temperature
+        return self.terms.law(state.positions, time)
 
     def error(self, state: Particles, delta: Array) -> float:
         if not self.facts.weighted:

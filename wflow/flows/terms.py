@@ -83,6 +83,15 @@ class Terms:
         """Total weight of the entropy."""
         return sum(weight for weight, _ in self.densities)
 
+    def pull(self, x: Array) -> Array | float:
+        """Σ c ∇log p of the targets, 0 without."""
+        return sum((w * term.target.score(x) for w, term in self.densities if term.target is not None), start=0.0)
+
+    def law(self, x: Array, time: float) -> Array:
+        """The log of the invariant density of a Langevin form, (-V + Σ c log p)/T up to a constant."""
+        pulls = (w * term.target.log_density(x) for w, term in self.densities if term.target is not None)
+        return sum(pulls, start=-self.potential.value(x, time)) / self.temperature
+
 
 def sort_terms(
     functional: Functional | None, dim: int, blobs_for: str | None = "a density on a grid", on: str = ""

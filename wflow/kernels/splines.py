@@ -92,6 +92,7 @@ def _weights(weights, fraction, order):
 
 @njit(cache=True)
 def weights_and_slopes(weights, slopes, fraction, inverse, order):
+    """B-splines of order 4 or 6 and their slopes for a block of fractions."""
     _weights(weights, fraction, order)
     if order == 4:
         _cubic_slopes(slopes, fraction, inverse)

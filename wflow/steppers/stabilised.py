@@ -61,8 +61,8 @@ class RKL2:
 
     s stages are stable for dt (spectral radius) ≤ (s² + s - 2)/2, so a step costs the square root of what explicit
     Euler would. The error estimate has the form of Sommeijer, Shampine & Verwer, J. Comput. Appl. Math. 88 (1998) 315,
-    eq. (15), with the constant of this method, see `error_weight`. A step that turns a density negative or raises an energy that must decay is rejected, and a smaller one
-    taken.
+    eq. (15), with the constant of this method, see `error_weight`. A step that turns a density negative or raises an
+    energy that must decay is rejected, and a smaller one taken.
 
     Source: Meyer, Balsara & Aslam, J. Comput. Phys. 257 (2014) 594.
     """
