@@ -41,11 +41,12 @@ def stages_needed(scale: float) -> int:
 
 
 def error_weight(stages: int) -> float:
-    """C for which C (2 (y₀ - y₁) + h (f₀ + f₁)) is the error of a step to leading order, of any smooth flow.
+    """C for which C (2 (y₀ - y₁) + h (f₀ + f₁)) is the error of a step to leading order.
 
-    Both elementary differentials of order 3 stand in y₁ with g = (s² + s - 6)/(9 (s² + s - 2)), in the solution with
-    1/6, in h (f₀ + f₁) with 1/2: C = (1/6 - g)/(1/2 - 2 g), 1/5 for many stages. That of RKC, 2/5, would be twice the
-    error.
+    The elementary differential f'f'f stands in y₁ with g = (s² + s - 6)/(9 (s² + s - 2)), in the solution with 1/6, in
+    h (f₀ + f₁) with 1/2: C = (1/6 - g)/(1/2 - 2 g), 1/5 for many stages. The other one, f''ff, stands there with nearly
+    as much, so that the error of a flow that is not linear is 6 % smaller at three stages, 1 % at five, none beyond.
+    The constant of RKC, 2/5, would give twice the error.
 
     >>> round(error_weight(27), 6)
     0.201268
