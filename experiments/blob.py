@@ -1,5 +1,6 @@
 """The blob method: porous medium against its exact solution, and aggregation under a height constraint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import typer
 from common import stage
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
 import wflow as wf
@@ -71,7 +73,7 @@ def aggregation(across: int, m: float, pictures: int, out: Path) -> wf.Result:
     square = lattice(across, side / across)
     away = np.array([0.8, 0.35])
     start = wf.Particles(np.concatenate([square - away, square + away]))
-    F = wf.Blob(wf.PowerEntropy(m), 1.5 * side / across) + wf.Interaction("(x**2 + y**2)/2")
+    F = wf.Blob(wf.PowerEntropy(m), round(1.5 * side / across, 4)) + wf.Interaction("(x**2 + y**2)/2")
     stepper = wf.steppers.RKL2()
     times = np.union1d([0.3, 0.7, 2.5], np.linspace(0.0, 2.5, pictures + 1)[1:])
     return wf.run(F, start, t_end=2.5, tol=1e-3, save=times, stepper=stepper, out=out / "height.h5")
@@ -93,34 +95,52 @@ def mollified(result: wf.Result, index: int) -> np.ndarray:
 @styled
 def draw(porous: wf.Result, packed: wf.Result, m: float, out: Path) -> None:
     """Frames of both, and the radial profile of the first against the exact one."""
-    for result, name, reach, top in ((porous, "porous_medium", 1.1, 0.8), (packed, "height", 1.45, 1.1)):
-        figure = Figure(figsize=(15.0, 4.3), layout="constrained")
-        axes = figure.subplots(1, 4, sharex=True, sharey=True)
-        shown = range(4) if result is porous else np.searchsorted(result.times, [0.0, 0.3, 0.7, 2.5])
-        for place, k, ax in zip(range(4), shown, axes, strict=True):
-            x, density = result.states[k].positions, mollified(result, k)
-            dots = ax.scatter(*x.T, c=density, s=9, cmap=DENSITY, vmin=0.0, vmax=top, edgecolors="none")
-            time = result.times[k] + (START if result is porous else 0.0)
-            radius = barenblatt_radius(time, m, 2) if result is porous else 1.0 / np.sqrt(np.pi)
-            ax.add_patch(Circle((0.0, 0.0), radius, fill=False, color=RED, linewidth=1.6))
-            ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=f"t = {time:g}", xlabel="x")
-            if place == 3:
-                figure.colorbar(dots, ax=ax, shrink=0.75, label="density")
-        axes[0].set_ylabel("y")
-        wf.plot.save(figure, out / f"{name}.png")
+    start = [barenblatt_radius(time + START, m, 2) for time in porous.times]
+    frames(porous, range(4), START, start, (1.1, 1.1), "edge of the exact solution", out / "porous_medium.png")
+    shown = np.searchsorted(packed.times, [0.0, 0.3, 0.7, 2.5]).tolist()
+    disc = [float(1.0 / np.sqrt(np.pi))] * 4
+    frames(packed, shown, 0.0, disc, (1.3, 0.85), "disc of density 1", out / "height.png")
     figure = Figure(figsize=(7.0, 4.6), layout="constrained")
     ax = figure.subplots()
     r = np.linspace(0.0, 1.05, 600)
-    for k in range(len(porous.times)):
-        time = porous.times[k] + START
+    for k, time in enumerate(porous.times + START):
         x = porous.states[k].positions
         ax.plot(np.linalg.norm(x, axis=1), mollified(porous, k), ".", color=BLUE, markersize=2.0)
-        ax.plot(r, barenblatt(np.stack([r, 0 * r], axis=1), time, m), color=INK, linewidth=1.2)
-        ax.annotate(
-            f"t = {time:g}", (0.02, barenblatt(np.zeros((1, 2)), time, m)[0]), textcoords="offset points", xytext=(0, 5)
-        )
-    ax.set(xlabel="distance from the centre", ylabel="density", title="mollified density (dots) and Barenblatt (lines)")
+        exact = barenblatt(np.stack([r, 0 * r], axis=1), time, m)
+        ax.plot(r, exact, color=INK, linewidth=1.2)
+        ax.annotate(f"t = {time:g}", (0.02, exact[0]), textcoords="offset points", xytext=(0, 5))
+    ax.set(xlabel="distance from the centre", ylabel="density", ylim=(0.0, 0.9))
+    ax.set_title("mollified density at the particles (dots), exact density (lines)", fontsize=12)
     wf.plot.save(figure, out / "profile.png")
+
+
+def frames(
+    result: wf.Result,
+    shown: Sequence[int],
+    begin: float,
+    radii: Sequence[float],
+    reach: tuple[float, float],
+    label: str,
+    path: Path,
+) -> None:
+    """Four frames of a cloud in the colours of its mollified density, each with a circle."""
+    figure = Figure(figsize=(15.0, 1.5 + 3.1 * reach[1] / reach[0]), layout="constrained")
+    axes = figure.subplots(1, 4, sharex=True, sharey=True)
+    densities = [mollified(result, k) for k in shown]
+    top = max(float(density.max()) for density in densities)
+    for k, density, radius, ax in zip(shown, densities, radii, axes, strict=True):
+        x, y = result.states[k].positions.T
+        dots = ax.scatter(x, y, c=density, s=5, cmap=DENSITY, vmin=0.0, vmax=top, edgecolors="none")
+        edge = Circle((0.0, 0.0), radius, fill=False, color=RED, linewidth=1.6)
+        ax.add_patch(edge)
+        ax.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]), xticks=[-1, 0, 1], xlabel="x", aspect="equal")
+        ax.set_title(f"t = {result.times[k] + begin:g}")
+    figure.colorbar(dots, ax=axes[3], shrink=0.75, label="density")
+    figure.legend(
+        handles=[Line2D([], [], color=RED, linewidth=1.6, label=label)], loc="outside lower center", frameon=False
+    )
+    axes[0].set_ylabel("y")
+    wf.plot.save(figure, path)
 
 
 if __name__ == "__main__":
