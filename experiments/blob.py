@@ -29,8 +29,9 @@ def main(
 
     Height constraint: F = ∫ q^m/(m - 1) + ½ ∬ ½|x - y|² q q with m large. As m grows q may not exceed 1 (Craig, Kim &
     Yao, Indiana Univ. Math. J. 67 (2018) 1), and two squares of density 0.7 that attract each other run together into
-    the disc of density 1 and radius 1/√π. For finite m the densities come a little above 1. The centre of mass stays
-    where it is to rounding. `pictures` of this run make a movie; 0 for none.
+    the disc of density 1 and radius 1/√π. For finite m the disc is a little larger, its density at rest (½ (R² -
+    r²)(m - 1)/m)^(1/(m - 1)), 0.95 in the middle for m = 40. The centre of mass stays where it is to rounding.
+    `pictures` of this run make a movie; 0 for none.
     """
     out.mkdir(parents=True, exist_ok=True)
     with stage("porous medium"):
