@@ -78,7 +78,8 @@ def open_controller(flow: Flow, state: Any, tol: float, span: float) -> Controll
 
 def first_step(flow: Flow, state: Any, span: float, tol: float) -> float:
     """A first step from the size of the rate (Hairer, Nørsett & Wanner, Solving ODEs I, II.4); the controller mends
-    it. At most half the run: were all of it too much, nothing would be left of the dearest step there is."""
+    it. A cloud or a point goes half the run at most: were all of it too much, nothing would be left of the dearest
+    step there is."""
     with np.errstate(all="ignore"):
         rate: Array = flow.rate(0.0, state)
     if not np.all(np.isfinite(rate)):
@@ -87,5 +88,5 @@ def first_step(flow: Flow, state: Any, span: float, tol: float) -> float:
     size = max(flow.error(state, state.coordinates), 1e-3)
     if speed == 0.0:
         return 0.01 * span
-    share = 3.0 * np.sqrt(tol) if flow.facts.per_time else 10.0 * tol ** (1 / 3)
-    return float(np.clip(min(1.0, share) * 0.1 * size / speed, 1e-12 * span, 0.5 * span))
+    share, longest = (3.0 * np.sqrt(tol), span) if flow.facts.per_time else (10.0 * tol ** (1 / 3), 0.5 * span)
+    return float(np.clip(min(1.0, share) * 0.1 * size / speed, 1e-12 * span, longest))
