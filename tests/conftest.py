@@ -1,4 +1,8 @@
-"""`pytest -m checklist` ends with a table of the items of the checklist and whether their tests pass."""
+"""Shared fixtures; `pytest -m checklist` ends with a table of the checklist and whether its tests pass."""
+
+import sys
+
+import pytest
 
 
 def pytest_collection_modifyitems(items):
@@ -24,3 +28,22 @@ def pytest_terminal_summary(terminalreporter, config):
         good = words.count("passed")
         verdict = "NOT shown: " + (f"{len(bad)} failed" if bad else "all skipped")
         terminalreporter.write_line(f"{name:<5} {good:>4} passed  {'shown' if good and not bad else verdict}")
+
+
+@pytest.fixture(scope="module")
+def cache_folder(tmp_path_factory):
+    """Compiled code of a file's tests goes to a folder of its own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WFLOW_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """An empty checkout that one stands in: files go to its `experiments`."""
+    (tmp_path / "experiments").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", [*sys.argv])
+    return tmp_path

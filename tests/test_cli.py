@@ -11,11 +11,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from commands import call
 from scipy.io import netcdf_file
-from typer.testing import CliRunner
 
 import wflow as wf
-from wflow.cli import app
 from wflow.store.export import export
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,18 +64,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "decay.py").write_text(EXPERIMENT, encoding="utf-8")
-    (tmp_path / "experiments" / "common.py").write_text("X = 1\n", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "argv", [*sys.argv])
-    return tmp_path
-
-
-def call(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+def checkout(checkout):
+    (checkout / "experiments" / "decay.py").write_text(EXPERIMENT, encoding="utf-8")
+    (checkout / "experiments" / "common.py").write_text("X = 1\n", encoding="utf-8")
+    return checkout
 
 
 def good(*arguments):

@@ -3,16 +3,14 @@
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from commands import call
 
 import wflow as wf
-from wflow.cli import app
 from wflow.loop import recorder
 
 EXPERIMENT = '''"""Two decays, the first of which may be interrupted."""
@@ -48,17 +46,9 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "decays.py").write_text(EXPERIMENT, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "argv", [*sys.argv])
-    return tmp_path
-
-
-def call(*arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+def checkout(checkout):
+    (checkout / "experiments" / "decays.py").write_text(EXPERIMENT, encoding="utf-8")
+    return checkout
 
 
 def whole(name="one"):

@@ -5,6 +5,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
+from expression_cases import WELL, cloud
 
 from wflow.expression import (
     COMPILE_FROM,
@@ -12,20 +13,7 @@ from wflow.expression import (
 )
 from wflow.expression.functions import FUNCTIONS
 
-WELL = "(x**2 - 1)**2 + 2*y**2"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache_folder(tmp_path_factory):
-    """Compiled code of this file's tests goes to a folder of its own."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WFLOW_CACHE", str(folder))
-        yield folder
-
-
-def cloud(n, d, low=-2.0, high=2.0, seed=0):
-    return np.random.default_rng(seed).uniform(low, high, (n, d))
+pytestmark = pytest.mark.usefixtures("cache_folder")
 
 
 def test_double_well_against_its_formulas():

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from expression_cases import WELL, cloud
 from numba import njit
 
 from wflow.errors import InputError
@@ -17,19 +18,10 @@ from wflow.expression import (
 )
 from wflow.expression.functions import FUNCTIONS
 
-WELL = "(x**2 - 1)**2 + 2*y**2"
+pytestmark = pytest.mark.usefixtures("cache_folder")
 
 
 SOURCE = "@kernel\ndef value(x):\n    return 2.0 * x\n"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache_folder(tmp_path_factory):
-    """Compiled code of this file's tests goes to a folder of its own."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WFLOW_CACHE", str(folder))
-        yield folder
 
 
 @pytest.fixture
@@ -40,10 +32,6 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("WFLOW_CACHE", str(tmp_path / "cache"))
     yield tmp_path / "cache"
     sys.modules.pop(binding.bind_numba(SOURCE).__name__)
-
-
-def cloud(n, d, low=-2.0, high=2.0, seed=0):
-    return np.random.default_rng(seed).uniform(low, high, (n, d))
 
 
 ALL = " + ".join(f"{name}(x*y/8{', z/9' if function.arguments == 2 else ''})" for name, function in FUNCTIONS.items())

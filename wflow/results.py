@@ -1,8 +1,9 @@
 """Result: what a run gives, in memory or read lazily from its file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, overload
@@ -21,11 +22,11 @@ OF_FILE = (
 )  # fmt: skip
 
 
-class FileStates(Sequence[Any]):
-    """The states of a file, one frame read at a time."""
+class FileFrames(Sequence[Any]):
+    """States or arrays of a file, one frame read at a time."""
 
-    def __init__(self, reader: Reader, word: str, grid: Any) -> None:
-        self._reader, self._word, self._grid = reader, word, grid
+    def __init__(self, reader: Reader, read: Callable[[int], Any]) -> None:
+        self._reader, self._read = reader, read
 
     def __len__(self) -> int:
         return self._reader.frames
@@ -39,28 +40,7 @@ class FileStates(Sequence[Any]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        return read_state(self._reader, index % len(self), self._word, self._grid)
-
-
-class FileExtras(Sequence[Array]):
-    """An extra array of a file, one frame read at a time."""
-
-    def __init__(self, reader: Reader, name: str) -> None:
-        self._reader, self._name = reader, name
-
-    def __len__(self) -> int:
-        return self._reader.frames
-
-    @overload
-    def __getitem__(self, index: int) -> Array: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Array]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"frame {index} of {len(self)}")
-        return self._reader.frame(self._name, index % len(self))
+        return self._read(index % len(self))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -199,15 +179,16 @@ def load(path: str | Path, live: bool = False) -> Result:
         raise FileError(f"{path} has attributes that this package did not write: {error}") from None
     names = [name for name in reader.names if reader.dims(name) == ("time",)]
     more = [name for name in reader.names if name not in ("time", *names, *STATE_ARRAYS)]
+    word = str(info.get("state"))
     target = reader.static("target") if "target" in reader.static_names else None
     return Result(
         times=reader.column("time"),
-        states=FileStates(reader, str(info.get("state")), grid),
+        states=FileFrames(reader, lambda index: read_state(reader, index, word, grid)),
         diagnostics={name: reader.column(name) for name in names},
         steps=reader.steps,
         status=status,
         info=info,
         target=target,
         path=Path(path),
-        extras={name: FileExtras(reader, name) for name in more},
+        extras={name: FileFrames(reader, partial(reader.frame, name)) for name in more},
     )
