@@ -123,7 +123,9 @@ def test_run_passes_options_on(checkout):
 
 def test_help_of_run_and_of_an_experiment(checkout):
     assert "Run an experiment" in good("run", "--help")
-    assert "--shift" in good("run", "decay", "--help")
+    told = good("run", "decay", "--help")
+    assert "--shift" in told
+    assert told.startswith("Usage: wflow run decay [OPTIONS]")
 
 
 def test_run_says_what_it_knows(checkout):

@@ -215,6 +215,9 @@ def test_other_files_and_objects_are_refused(tmp_path, line):
         wf.plot.state(wf.Point([1.0]), path=tmp_path / "picture.bmp")
     with pytest.raises(wf.InputError, match="takes results"):
         wf.plot.energy(["no"])
+    for picture in (wf.plot.state, lambda one: wf.plot.marginals([one])):
+        with pytest.raises(wf.InputError, match="takes states, got a Result: give its final"):
+            picture(line)
     with pytest.raises(wf.InputError, match="1-D and 2-D only"):
         wf.plot.state(STATES["space"], target=wf.Gaussian(np.zeros(3), 1.0))
     with pytest.raises(wf.InputError, match="names has 2"):

@@ -15,7 +15,7 @@ from wflow.cli.printing import File, Json, Out, print_json, told, written
 from wflow.errors import InputError
 
 Format = StrEnum("Format", {"CSV": "csv", "NETCDF": "netcdf", "VTKHDF": "vtkhdf"})
-HIDDEN = ("committed", "committed_steps", "storage")
+HIDDEN = ("committed", "committed_steps", "storage", "fingerprint")
 
 
 def info(file: File, as_json: Json = False) -> None:

@@ -1,6 +1,5 @@
 """Commands that run experiments."""
 
-import runpy
 import shlex
 import sys
 from importlib import import_module
@@ -37,8 +36,7 @@ def run(
     with told():
         path = catalogue.chosen(name)
         sys.argv = [str(path), *context.args]
-        sys.path.insert(0, str(path.parent.absolute()))
-        runpy.run_path(str(path), run_name="__main__")
+        catalogue.command(path).main(context.args, prog_name=f"wflow run {name}")
 
 
 def resume(file: File, as_json: Json = False) -> None:

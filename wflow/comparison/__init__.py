@@ -59,7 +59,7 @@ class Comparison:
         last = {row["other"]: row["w2_method"] for row in self.rows}
         notes = [f"W2 of {name}: {method}" for name, method in last.items()]
         for name, cost in zip(self.names, self.costs, strict=False):
-            notes.append(f"cost of {name}: " + ", ".join(f"{value:g} {what}" for what, value in cost.items()))
+            notes.append(f"cost of {name}: " + ", ".join(f"{value:g} {what}" for what, value in cost.items() if value))
         notes += [str(verdict) for verdict in self.verdicts]
         return "\n".join([f"reference: {self.names[0]}", *lines, *notes])
 

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from wflow.errors import InputError
 from wflow.grid import Grid
 from wflow.plot import drawing as draw
-from wflow.plot.style import COLORS, DASHES, GREY, finished, new_figure, set_title, styled
-from wflow.states import Density, Gaussian, Particles, Point, kind
+from wflow.plot.style import COLORS, DASHES, GREY, check_states, finished, new_figure, set_title, styled
+from wflow.states import Density, Gaussian, Particles, Point
 
 MOST_AXES = 6
 
@@ -84,7 +84,7 @@ def _checked(states: Sequence[Any], names: Sequence[str] | None) -> tuple[list[A
     given = list(states)
     if not given:
         raise InputError("there is no state to draw")
-    words = [kind(state) for state in given]
+    words = check_states(given)
     if len({state.dim for state in given}) > 1:
         raise InputError(f"states over each other need the same dimension, got {[state.dim for state in given]}")
     if names is not None and len(names) != len(given):

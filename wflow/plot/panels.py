@@ -11,9 +11,20 @@ from numpy.typing import ArrayLike
 from wflow.arrays import Array, floats
 from wflow.errors import InputError
 from wflow.plot import drawing as draw
-from wflow.plot.style import COLORS, DENSITY, as_results, finished, labels, new_figure, set_title, styled, title_of
+from wflow.plot.style import (
+    COLORS,
+    DENSITY,
+    as_results,
+    check_states,
+    finished,
+    labels,
+    new_figure,
+    set_title,
+    styled,
+    title_of,
+)
 from wflow.results import Result
-from wflow.states import Density, kind
+from wflow.states import Density
 
 SAME_TIME = 1e-6  # of the last time
 PANEL = 3.1
@@ -27,7 +38,7 @@ def state(state: Any, ax: Any = None, target: Any = None, data: Any = None, path
     `ax`: matplotlib axes to draw on, else a new figure. `target`: a target or its values on the cells, as a dashed
     curve or contour lines. `data`: points `(n, d)` drawn over it.
     """
-    kind(state)
+    check_states([state])
     ranges = [draw.extent(state)]
     if data is not None:
         points = np.asarray(data, dtype=float).reshape(len(data), -1)[:, :2]

@@ -15,6 +15,7 @@ from matplotlib.rcsetup import cycler
 
 from wflow.errors import InputError
 from wflow.results import Result
+from wflow.states import kind
 
 # Okabe and Ito, Color Universal Design (2008), without the yellow, which is lost on white.
 BLUE, RED, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
@@ -111,6 +112,13 @@ def as_results(results: Any) -> list[Result]:
     if not given:
         raise InputError("there is no result to draw")
     return given
+
+
+def check_states(states: Sequence[Any]) -> list[str]:
+    """The words for the kinds of states."""
+    if any(isinstance(one, Result) for one in states):
+        raise InputError("this picture takes states, got a Result: give its final, or one of its states")
+    return [kind(one) for one in states]
 
 
 def labels(results: Sequence[Result], names: Sequence[str] | None) -> list[str]:
