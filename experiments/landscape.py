@@ -10,6 +10,7 @@ from common import stage
 from matplotlib.figure import Figure
 
 import wflow as wf
+from wflow.plot.style import typeset
 
 BLUE, RED, GREEN, INK, GREY = "#0072B2", "#D55E00", "#009E73", "#1A1A1A", "#8C8C8C"
 ALPINE = "(x**2 + y - 11)**2/40 + (x + y**2 - 7)**2/40"
@@ -73,7 +74,7 @@ def kinds(out: Path) -> list[tuple[str, bool]]:
         ax.plot(x, F.field.value(x[:, None]), color=BLUE, linewidth=2)
         ax.plot(*point.x, point.value, "o", color=RED, markersize=9)
         name = "inflection" if point.degenerate else point.kind
-        ax.set(title=f"{text.replace('**', '^')}: {name}", ylabel="f" if ax is axes[0] else "")
+        ax.set(title=f"{typeset(text)}: {name}", ylabel="f" if ax is axes[0] else "")
     figure.savefig(out / "kinds.png")
     return found
 

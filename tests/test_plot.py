@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
+from numpy.testing import assert_allclose
 
 import wflow as wf
-from wflow.plot.style import shortened
+from wflow.plot.overview import objective_of
+from wflow.plot.style import shortened, typeset
 
 NORMAL = wf.Gaussian([0.0, 0.0], [1.0, 0.5])
 LINE, PLANE = wf.Grid(-5.0, 5.0, 60), wf.Grid([-5.0, -4.0], [5.0, 4.0], 24)
@@ -174,7 +177,7 @@ def test_trajectories_follow_the_frames_over_the_objective(descent, tmp_path):
     way = next(c for c in ax.lines if c.get_label() == "a").get_xydata()
     assert np.array_equal(way, np.stack([state.x for state in descent.states]))
     assert (ax.get_xlim(), ax.get_ylim()) == ((-1.0, 3.0), (-1.0, 2.0))
-    assert figure.get_suptitle() == "x**2 + 4*y**2"
+    assert figure.get_suptitle() == r"$x^{2} + 4\,y^{2}$"
     with pytest.raises(wf.InputError, match="bounds must be"):
         wf.plot.trajectories(descent, bounds=((1, 0), (0, 1)))
     with pytest.raises(wf.InputError, match="in the plane"):
@@ -236,3 +239,40 @@ def test_a_path_may_come_second(tmp_path):
         path = tmp_path / f"{draw.__name__}.png"
         draw(thing, path)
         assert path.stat().st_size > 1000
+
+
+def test_the_objective_lies_beneath_the_way_of_a_point():
+    """Where it was stated in expressions; of a function there is nothing to draw."""
+    stated = 2 * wf.Potential("x**2 + y**2", inner=["x", "y**2"]) + wf.Potential("x*y")
+    x = np.array([[3.0, 1.0], [-1.0, 2.0]])
+    result = wf.run(stated, wf.Point([3.0, 1.0]), dt=0.01, steps=3)
+    assert_allclose(objective_of(result)(x), [2 * (9 + 1) + 3, 2 * (1 + 16) - 2])
+    shaded = [c for c in wf.plot.result(result).axes[0].collections if isinstance(c, QuadContourSet)]
+    assert len(shaded) == 2
+    for F in (wf.Potential(lambda x: (x**2).sum(axis=1)), wf.Potential("x**2 + t*y")):
+        bare = wf.run(F, wf.Point([3.0, 1.0]), dt=0.01, steps=3)
+        assert objective_of(bare) is None
+        assert not wf.plot.result(bare).axes[0].collections
+
+
+def test_ways_that_lie_on_each_other_are_both_seen():
+    """The lower is wider than the upper; one that goes elsewhere is as ever."""
+    starts = ([2.0, 1.0], [2.0, 1.0001], [-1.0, 1.0])
+    runs = [wf.run(wf.Potential("x**2 + y**2"), wf.Point(x), dt=0.1, steps=20, save="all") for x in starts]
+    lines = wf.plot.trajectories(runs, names=["a", "b", "c"]).axes[0].lines
+    widths = {line.get_label(): line.get_linewidth() for line in lines}
+    assert widths["a"] > 3 * widths["b"]
+    assert widths["b"] < widths["c"] < widths["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x**2/4 + 3*y**2 of (x, y - 1)", r"$x^{2}/4 + 3\,y^{2}$ of $(x,\ y - 1)$"),
+        ("sin(5*x)", r"$\mathrm{sin}(5\,x)$"),
+        ("Potential('x**2')", "Potential('x**2')"),
+        ("my_function", "my_function"),
+    ],
+)
+def test_formulas_are_set_as_formulas(text, said):
+    assert typeset(text) == said

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from wflow.errors import InputError
+from wflow.functionals import Potential
+from wflow.loop.recipes import rebuilt
 from wflow.plot.curves import draw_plain_energy
 from wflow.plot.drawing import extent, panel_height, union
 from wflow.plot.panels import PANEL, default_frames, draw_frames, draw_ridge
@@ -19,18 +22,30 @@ from wflow.states import Point
 def result(result: Result, path: str | Path | None = None) -> Figure:
     """A picture chosen by state and dimension: densities over time and the energy; the way of a point.
 
-    1-D: a ridge. 2-D and more: four frames on the first two axes. Points: the way in the plane, else coordinates
-    over time.
+    1-D: a ridge. 2-D and more: four frames on the first two axes. Points: the way in the plane, over the contours of
+    the objective where that was stated in expressions; else coordinates over time.
     """
     one = as_results(result)[0]
     first = one.states[0]
     if isinstance(first, Point):
-        figure = trajectories(one) if first.dim == 2 and len(one.times) > 1 else _coordinates(one)
+        flat = first.dim == 2 and len(one.times) > 1
+        figure = trajectories(one, objective_of(one)) if flat else _coordinates(one)
         set_title(figure, title_of(one))
         return finished(figure, path)
     figure = _on_the_line(one) if first.dim == 1 else _in_the_plane(one)
     set_title(figure, title_of(one), str(one.info.get("stepper", "")))
     return finished(figure, path)
+
+
+def objective_of(one: Result) -> Any:
+    """The objective of a point's run as a function of positions, where it was stated in expressions; else None."""
+    try:
+        terms = rebuilt(str(one.info.get("functional")), "functional").terms
+    except InputError:
+        return None
+    if not all(isinstance(term, Potential) and not term.field.timed for _, term in terms):
+        return None
+    return lambda x: sum(weight * term.field.value(x) for weight, term in terms)
 
 
 def _has_energy(one: Result) -> bool:

@@ -32,6 +32,7 @@ from wflow.states import Gaussian, Point
 
 SIDE = 220
 SHADES = 16
+NEAR = 0.006  # of the picture: ways this near hide each other
 
 
 @styled
@@ -46,7 +47,7 @@ def trajectories(
 
     `field`: an expression, a callable `(n, 2) -> (n,)` or a `Potential`. `bounds`: ((x0, x1), (y0, y1)), else around
     all ways. Contours are at equal shares of the area, so that valleys and flats show alike. A circle is the start,
-    a star the end. Every frame is a vertex: run with save="all".
+    a star the end. A way beneath another is drawn wider. Every frame is a vertex: run with save="all".
     """
     given = as_results(results)
     ways = [way(result) for result in given]
@@ -55,12 +56,19 @@ def trajectories(
     ax = figure.subplots()
     if field is not None:
         set_title(figure, _contours(ax, field, limits))
+    near = NEAR * float(np.max(limits[1] - limits[0]))
     for k, (line, name) in enumerate(zip(ways, labels(given, names), strict=True)):
         color = COLORS[k % len(COLORS)]
         marker = MARKERS[k % len(MARKERS)] if len(line) <= 60 else None
-        ax.plot(line[:, 0], line[:, 1], color="white", linewidth=4.0, alpha=0.9)
+        over, under = (any(along(line, other, near) for other in part) for part in (ways[:k], ways[k + 1 :]))
+        if not over:  # else the seam would hide what lies beneath
+            ax.plot(line[:, 0], line[:, 1], color="white", linewidth=4.0, alpha=0.9)
         style: dict[str, Any] = {"marker": marker, "linestyle": DASHES[k // len(COLORS) % len(DASHES)]}
-        ax.plot(line[:, 0], line[:, 1], color=color, markersize=4.5, linewidth=1.8, label=name, **style)
+        if under:
+            style |= {"linewidth": 5.5, "markersize": 10.0, "linestyle": "-"}
+        elif over:
+            style |= {"linewidth": 1.4, "markersize": 3.0}
+        ax.plot(line[:, 0], line[:, 1], color=color, label=name, **{"markersize": 4.5, "linewidth": 1.8} | style)
         ax.plot(*line[-1], marker="*", markersize=17, color=color, markeredgecolor="white", zorder=4)
     for start in np.unique([line[0] for line in ways], axis=0):
         ax.plot(*start, marker="o", markersize=9, markerfacecolor="white", markeredgecolor=INK, zorder=5)
@@ -92,6 +100,19 @@ def basins(found: Basins, field: Any = None, path: str | Path | None = None) -> 
     ax.set(xlim=box[:2], ylim=box[2:], aspect=draw.aspect((limits[0], limits[1])))
     draw.name_axes(ax, 2)
     return finished(figure, path)
+
+
+def along(line: Array, other: Array, near: float) -> bool:
+    """Whether nine tenths of a way `(T, 2)` lie within `near` of another."""
+    stations = [np.insert(np.cumsum(np.linalg.norm(np.diff(w, axis=0), axis=1)), 0, 0.0) for w in (line, other)]
+    if stations[0][-1] == 0.0 or stations[1][-1] == 0.0:
+        return False
+    fine = [
+        np.stack([np.interp(np.linspace(0.0, s[-1], 400), s, w[:, k]) for k in (0, 1)], axis=1)
+        for s, w in zip(stations, (line, other), strict=True)
+    ]
+    gaps = np.linalg.norm(fine[0][:, None] - fine[1][None], axis=2).min(axis=1)
+    return bool(np.mean(gaps <= near) >= 0.9)
 
 
 def way(result: Result) -> Array:

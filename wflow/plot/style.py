@@ -52,6 +52,9 @@ STYLE: Any = {
 STAMPS: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
 FOLD = re.compile(r"\[[^\[\]]*\]|…(?:, …)+")  # an innermost list, or folded ones in a row
 LETTERS = 9.5  # of a title on an inch
+FORMULA = re.compile(r"(?:[xyz]\d?|t|pi|exp|log|sin|cos|tanh|sqrt|abs|of|[\d.\s+*/(),-])+")
+POWER, FUNCTION = re.compile(r"\*\*(\d+)"), re.compile(r"\b(exp|log|sin|cos|tanh|sqrt|abs|pi)\b")
+THIN, SPACED = r"\,", r",\ "
 READ = 60  # letters of a title that are read at a glance
 
 
@@ -163,13 +166,26 @@ def title_of(result: Result) -> str:
     return "given drift" if text == "none" else text
 
 
+def typeset(text: str) -> str:
+    """A formula in x, y, z as mathematics; any other text as it is.
+
+    >>> typeset("x**2/4 + y**2 of (x + y)")
+    '$x^{2}/4 + y^{2}$ of $(x + y)$'
+    """
+    if len(text) > READ or not FORMULA.fullmatch(text):
+        return text
+    parts = [FUNCTION.sub(r"\\mathrm{\1}", POWER.sub(r"^{\1}", part)) for part in text.split(" of ")]
+    return " of ".join(f"${part.replace('*', THIN).replace(', ', SPACED)}$" for part in parts)
+
+
 def set_title(figure: Figure, *lines: str) -> None:
     """Lines above a figure, without their numbers where they are long, each broken once at its width and then cut;
-    dollars and underscores stay what they are."""
+    dollars and underscores stay what they are. One line that is a formula is set as one."""
     width = int(LETTERS * figure.get_figwidth())
     parts = [
         part
         for line in lines
         for part in textwrap.wrap(folded(line, min(width, READ)), width, max_lines=2, placeholder=" …")
     ]
-    figure.suptitle("\n".join(parts), fontsize=13, parse_math=False)
+    formula = len(lines) == 1 and typeset(lines[0]) != lines[0]
+    figure.suptitle(typeset(lines[0]) if formula else "\n".join(parts), fontsize=13, parse_math=formula)
