@@ -1,8 +1,10 @@
 """Large arrays used again once nobody holds them: fresh pages of memory cost as much as the numbers put into them."""
 
 import sys
+from collections.abc import Callable
 from math import prod
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -37,3 +39,24 @@ class Buffers:
                     return self._kept[index][:].reshape(shape)
             self._kept = [*self._kept[-KEPT + 1 :], np.empty(size)]
             return self._kept[-1][:].reshape(shape)
+
+
+class Latest:
+    """The last answer of a function of positions and weights, given again for the same: the energy after a step asks
+    for the density that the last rate of the step was made of."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Array, Array, Any] | None = None
+
+    def of(self, positions: Array, weights: Array, function: Callable[[], Any]) -> Any:
+        """function(), or what it gave for equal arrays the last time."""
+        if self._known is not None and _same(self._known[0], positions) and _same(self._known[1], weights):
+            return self._known[2]
+        self._known = None  # its memory first
+        answer = function()
+        self._known = (positions, weights, answer)
+        return answer
+
+
+def _same(one: Array, other: Array) -> bool:
+    return one is other or np.array_equal(one, other)

@@ -20,7 +20,7 @@ from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.estimators import Box, Estimate
 from wflow.flows.blob import BlobPart, linearised
-from wflow.flows.buffers import Buffers
+from wflow.flows.buffers import Buffers, Latest
 from wflow.flows.interactions import InteractionPart
 from wflow.flows.jko_cloud import Tied, cloud_refusal, moved
 from wflow.flows.point import mixed_rms, potential_objective
@@ -48,13 +48,13 @@ class ParticleFlow:
     blobs: tuple[BlobPart, ...] = ()
     pulls: tuple[InteractionPart, ...] = ()
     buffers: Buffers = field(default_factory=Buffers, repr=False, compare=False)
+    latest: Latest = field(default_factory=Latest, repr=False, compare=False)
 
     @cached_property
     def facts(self) -> Facts:
         stein = isinstance(self.metric, Stein)
         pure = not self.terms.densities and self.extra is None and not stein
-        noisy = not self.terms.densities or self.terms.logarithmic
-        reacting = reaction_of(self.metric) > 0.0
+        noisy, reacting = not self.terms.densities or self.terms.logarithmic, reaction_of(self.metric) > 0.0
         return Facts(
             flat=not reacting,
             weighted=reacting,
@@ -62,6 +62,7 @@ class ParticleFlow:
             decays=pure and not self.terms.potential.timed and self.box is None and not reacting,
             stiff=self._only_blobs and not reacting,
             metered=pure and not self.terms.interactions and not self.blobs,
+            gauged=not self.terms.densities or self.estimator.gives_density,
             balanced=pure and self.box is None and not self.terms.potential.timed,
             noisy=noisy and not self.blobs and not stein and not isinstance(self.metric, FisherRao),
             jko=cloud_refusal(self.terms, self.extra, self.metric, self.box),
@@ -75,8 +76,8 @@ class ParticleFlow:
 
     def react(self, time: float, state: Particles, dt: float) -> Particles:
         """Weights alone over dt, ξ taken once: exact for ξ = ε log q̂ + V were q̂ to grow with the weights."""
-        rate, warmth = reaction_of(self.metric), self.terms.temperature if self.terms.logarithmic else 0.0
-        length = reach(rate, warmth, dt)
+        warmth = self.terms.temperature if self.terms.logarithmic else 0.0
+        length = reach(reaction_of(self.metric), warmth, dt)
         xi = self._slope(time + 0.5 * dt, state)[:, None]
         return grown(state, -length * centred(state.weights[:, None], xi))
 
@@ -105,7 +106,8 @@ class ParticleFlow:
 
     def estimate(self, state: Particles) -> Estimate:
         """Density and score at the particles."""
-        return self.estimator(state.positions, state.weights, self.box)
+        x, weights = state.positions, state.weights
+        return self.latest.of(x, weights, lambda: self.estimator(x, weights, self.box))
 
     def energy(self, time: float, state: Particles) -> float:
         x, total = state.positions, 0.0
@@ -156,8 +158,7 @@ class ParticleFlow:
             return self._with_extra(self.metric.entropic(state, covector, self.terms.temperature), time, state)
         if self._only_blobs:
             return reduce(np.add, [part.velocity(state) for part in self.blobs])
-        x, estimate = state.positions, None
-        velocity = self._forces(time, state)
+        x, estimate, velocity = state.positions, None, self._forces(time, state)
         for (weight, term), norm in zip(self.terms.densities, self.log_norms, strict=True):
             estimate = self.estimate(state) if estimate is None else estimate
             log_u, score = np.log(estimate.density), estimate.score
@@ -289,9 +290,7 @@ class ParticleFlow:
         return float(np.hypot(moved, np.sqrt(growth)))
 
     def measures(self, time: float, state: Particles) -> dict[str, float]:
-        if not self.facts.weighted:
-            return {}
-        return {"effective_number": 1.0 / float(state.weights @ state.weights)}
+        return {"effective_number": 1.0 / float(state.weights @ state.weights)} if self.facts.weighted else {}
 
 
 def _no_hessian() -> Array:

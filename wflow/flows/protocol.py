@@ -23,7 +23,8 @@ class Facts:
     `per_time`: the error of a density is an L1 error allowed per unit of time; elsewhere it is an RMS error per
     step. `decays`: the energy never rises under a monotone stepper. `signed`: coordinates may be negative. `stiff`:
     explicit steps are limited by stability. `transport`: no diffusion, a flux of given or frozen velocity.
-    `metered`: the energy is cheap enough for every step. `balanced`: dF/dt = -dissipation holds. `noisy`: there is a
+    `metered`: the energy is cheap enough for every step; `gauged`: of a cloud, there is one, that costs about as much
+    as a rate. `balanced`: dF/dt = -dissipation holds. `noisy`: there is a
     Langevin form. `linear`: the rate is a fixed linear map. `fused`: stages of `recurrence`
     cost no more than a pass over the cells. `timed`: a cloud's potential or drift depends on the time.
     `flat`: rates are of the coordinates; else they live in the metric's own, and only `move` may add them.
@@ -39,6 +40,7 @@ class Facts:
     stiff: bool = False
     transport: bool = False
     metered: bool = True
+    gauged: bool = False
     balanced: bool = True
     noisy: bool = False
     linear: bool = False

@@ -63,12 +63,14 @@ def march(plan: Plan, standing: Standing) -> Iterator[Moment]:
             return
         standing = _after(plan, standing, attempt, energy)
         time, state = standing.time, standing.state
-        numbers = _numbers(plan, attempt, before, energy, standing.ledger)
         ended = time >= plan.t_end
         stopped = plan.stop is not None and bool(plan.stop(time, state))
         due = plan.frames is None or ended or stopped or (bool(pending) and _reached(time, pending[0]))
         while pending and _reached(time, pending[0]):
             pending.pop(0)
+        if due and np.isnan(energy) and plan.energetic:  # which the frame needs anyhow
+            energy = _measured(plan, time, state)
+        numbers = _numbers(plan, attempt, before, energy, standing.ledger)
         status = Status.COMPLETE if ended else Status.STOPPED if stopped else Status.RUNNING
         yield Moment(standing, numbers, energy, status, due, extras(plan, standing.memory))
         if ended or stopped:
@@ -89,10 +91,12 @@ def _after(plan: Plan, standing: Standing, attempt: "Attempt", energy: float) ->
 
 def _energy(plan: Plan, step: Step, time: float) -> float:
     """The energy after a step: the step's own, or taken now where it is cheap."""
-    if np.isfinite(step.energy) or not plan.flow.facts.metered:
-        return step.energy
+    return step.energy if np.isfinite(step.energy) or not plan.gauged else _measured(plan, time, step.state)
+
+
+def _measured(plan: Plan, time: float, state: Any) -> float:
     with np.errstate(all="ignore"):
-        return measured(plan.flow.energy, time, step.state)
+        return measured(plan.flow.energy, time, state)
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ def _numbers(
     plan: Plan, attempt: Attempt, before: float, energy: float, ledger: Ledger | None
 ) -> tuple[dict[str, float], ...]:
     step, rejections, names = attempt.step, float(attempt.rejections), step_names(plan)
-    values = {"energy": energy, "error": step.error, "rejections": rejections}
+    values = {"error": step.error, "rejections": rejections}
     if ledger is not None:
         values |= {"dissipation": ledger.power, "balance": ledger.residual}
     if plan.flow.facts.per_time:
@@ -198,6 +202,14 @@ def _numbers(
     counts = {name: np.broadcast_to(count, len(attempt.times)) for name, count in step.counts.items()}
     found = []
     for k, (start, time) in enumerate(pairwise((before, *attempt.times))):
-        own = {**values, "time": time, "dt": time - start, **{name: count[k] for name, count in counts.items()}}
+        # Of steps taken at once the energy is known after the last.
+        known = energy if k == len(attempt.times) - 1 else np.nan
+        own = {
+            **values,
+            "energy": known,
+            "time": time,
+            "dt": time - start,
+            **{name: count[k] for name, count in counts.items()},
+        }
         found.append({name: float(own.get(name, 0.0)) for name in names})
     return tuple(found)

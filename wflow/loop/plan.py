@@ -61,6 +61,18 @@ class Plan:
         """Names in the stepper's memory that belong to a frame: asked every step, and protocols are slow to check."""
         return self.stepper.framed if isinstance(self.stepper, Framed) else ()
 
+    @property
+    def energetic(self) -> bool:
+        """Whether frames have an energy: beyond three dimensions that of a cloud is a sum over all pairs."""
+        return self.flow.facts.metered or not (isinstance(self.state, Particles) and self.state.dim > 3)
+
+    @cached_property
+    def gauged(self) -> bool:
+        """Whether the energy is taken after every step. Not for samplers, whose steps cost a tenth of it, nor for
+        optimizers of clouds: theirs is known at the frames."""
+        facts = self.flow.facts
+        return facts.metered or (facts.gauged and self.energetic and self.stepper.order is not None)
+
 
 # What `run` and `iterate` take besides the functional and the state.
 DEFAULTS: dict[str, Any] = {

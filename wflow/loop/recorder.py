@@ -24,7 +24,7 @@ from wflow.loop.plan import Plan
 from wflow.loop.standing import Standing, extras, from_arrays, opening, to_arrays
 from wflow.records import box, describe_grid, row
 from wflow.results import Result, load, make_layout
-from wflow.states import Particles, kind
+from wflow.states import kind
 from wflow.store import Layout, Writer
 
 RECORDED = "recorded"
@@ -149,7 +149,7 @@ def _planned(plan: Plan) -> int | None:
 def step_names(plan: Plan) -> tuple[str, ...]:
     """The per-step series of a run."""
     facts = plan.flow.facts
-    energy: tuple[str, ...] = ("energy",) if facts.metered else ()
+    energy: tuple[str, ...] = ("energy",)
     if keeps_balance(plan):
         energy += ("dissipation", "balance")
     if facts.per_time:  # a density
@@ -161,10 +161,8 @@ def step_names(plan: Plan) -> tuple[str, ...]:
 def measure(plan: Plan, time: float, state: Any, energy: float) -> dict[str, float]:
     """Diagnostics of a frame."""
     flow, values = plan.flow, {}
-    # Beyond three dimensions the density of a cloud costs O(n²): only where it is asked for.
-    wanted = not (isinstance(state, Particles) and state.dim > 3 and not flow.facts.metered)
     with np.errstate(all="ignore"):  # of a state about to overflow: the status says so
-        if wanted:
+        if plan.energetic:
             values["energy"] = energy if np.isfinite(energy) else measured(flow.energy, time, state)
         if flow.facts.balanced:
             values["dissipation"] = measured(flow.dissipation, time, state)
