@@ -2,15 +2,17 @@
 
     q⁺ = argmin S(q, b)/2τ + F(b),   S(a, b) = OT(a, b) - ½ OT(a, a) - ½ OT(b, b),   ε = 1.25 h²
 
-OT(a, b) = min over plans π of ∫ |x - y|² dπ + ε KL(π‖a⊗b). S is convex in b, never negative and zero only for b = a
-(Feydy et al., AISTATS 2019), and W2² + O(ε²) for smooth densities: the step is one of descent at any τ, rests exactly
-at equilibria, and is off by O(h⁴); detail of one cell costs less than in W2. Transport to b itself enters by its
-potential p: with ½ log b + p taken from the iterate before and ½ log b from the new one, which is a majorant, every
-iteration lowers S/2τ + F, by (1 - k)²/(1 + k²) in what a blur by √(ε/2) damps to k. Each is one concave maximisation
-(`linalg.semidual`) with masses ½ log b + (2τ/ε) δF/δq = w. Coarser grids come first, for the start.
+OT(a, b) = min over plans π of ∫ |x - y|² dπ + ε KL(π‖a⊗b), h the widest spacing. S is convex in b, never negative and
+zero only for b = a (Feydy et al., AISTATS 2019), and W2² + O(ε²) for smooth densities: the step is one of descent at
+any τ, rests exactly at equilibria, and is off by O(h⁴) away from walls and edges, within some √ε of which S is another
+cost; detail of one cell costs less than in W2. Transport to b itself enters by its potential p: with ½ log b + p taken
+from the iterate before and ½ log b from the new one, which is a majorant (of Hessian ½/b, where -½ OT(b, b) has at most
+k/(1 + k)/b), every iteration lowers S/2τ + F; what a blur by √(ε/2) damps to k is off by (1 - k)²/(1 + k²) of what it
+was, or less. Each is one concave maximisation (`linalg.semidual`) with masses ½ log b + (2τ/ε) δF/δq = w. Coarser grids
+come first, for the start.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,7 +34,7 @@ SHARPNESS = 1.25  # ε in squares of the spacing: below 1 the lattice shows (exp
 START = (64.0, 16.0, 4.0, 1.0)  # times ε on the coarsest grid, where potentials start from nothing
 FAINTEST = 1e-250  # of the mass: emptier cells count as this while they are solved for
 GOAL = 1e-10  # of the mass, in L1: what the potentials leave
-SETTLED = 1e-3, 1e-8  # of what has moved, of the mass: changes that end the iteration
+SETTLED = 1e-3, 1e-8  # of what has moved, of the mass: changes and residuals that end the iteration
 ROUGH = 4, 1e-2, 1e-3  # iterations on a coarser grid at most, changes that end them, residuals
 MOST, MIXED, MOST_NEWTON = 45, 30, 60
 THIN = 1e-3  # of what comes: what is less is no start for it, since masses grow by factors
@@ -168,13 +170,18 @@ def _guess(levels: list[Level], tau: float) -> tuple[Array, int, int]:
     return between(logs, levels[0].masses.shape), newton, linear
 
 
-def _starts(problem: Problem, logs: Array) -> list[Iterate]:
-    """From what coarser grids say, and from the masses as they are, with what of it will come to nearly empty cells."""
+def _starts(problem: Problem, logs: Array) -> Iterator[Iterate]:
+    """The better of what coarser grids say and of the masses as they are with what of it will come to nearly empty
+    cells; then the masses alone, for steps so short that a vacuum stays one."""
     a = problem.a
     coarse = np.maximum(np.exp(logs + problem.law.held_logs), problem.spilled)
     thick = a > THIN * coarse
     near = a if thick.all() else np.maximum(np.where(thick, a, coarse), problem.spilled)
-    return [one for guess in (coarse, near) if (one := _started(problem, guess)) is not None]
+    found = [one for guess in (coarse, near) if (one := _started(problem, guess)) is not None]
+    if found:
+        yield min(found, key=lambda one: one.dual.residual)
+    if (alone := _started(problem, a)) is not None:
+        yield alone
 
 
 def box_step(variation: Variation, state: Density, time: float, tau: float) -> Solve:
@@ -188,9 +195,6 @@ def box_step(variation: Variation, state: Density, time: float, tau: float) -> S
     levels = hierarchy(Level(state.values * volume, local_energy(variation, time), state.grid.spacing))
     problem = _problem(levels[0], tau)
     logs, newton, linear = _guess(levels, tau)
-    starts = _starts(problem, logs)
-    if not starts:
-        return Solve(state, newton, linear, False)
     before = variation.energy(time, state.values)
 
     def fallen(one: Iterate) -> tuple[Array, float, bool]:
@@ -198,10 +202,13 @@ def box_step(variation: Variation, state: Density, time: float, tau: float) -> S
         squared, after = _squared(problem, one), variation.energy(time, values)
         return values, squared, after + squared / (2.0 * tau) <= before + NOISE * (1.0 + abs(after))
 
-    one, (values, squared, falls) = _iterated(problem, min(starts, key=lambda start: start.dual.residual), fallen)
-    good = falls and one.moved <= LOOSE
-    distance = float(np.sqrt(max(squared, 0.0)))
-    return Solve(state.at(values), newton + one.newton, linear + one.linear, good, {}, distance)
+    values, squared, good = state.values, 0.0, False
+    for start in _starts(problem, logs):
+        one, (values, squared, falls) = _iterated(problem, start, fallen)
+        newton, linear, good = newton + one.newton, linear + one.linear, falls and one.moved <= LOOSE
+        if good:
+            break
+    return Solve(state.at(values), newton, linear, good, {}, float(np.sqrt(max(squared, 0.0))))
 
 
 def _iterated(
@@ -212,7 +219,7 @@ def _iterated(
     for number in range(MOST):
         one = _advanced(problem, one, memory if number < MIXED else None, GOAL)
         away = float(np.abs(one.b - problem.a).sum() / problem.a.sum())
-        if one.moved <= max(SETTLED[0] * away, SETTLED[1]):
+        if max(one.moved, one.dual.residual) <= max(SETTLED[0] * away, SETTLED[1]):
             verdict = fallen(one)
             if verdict[2]:
                 return one, verdict
@@ -228,5 +235,6 @@ def _rests(xi: Array, q: Array) -> bool:
 
 def _squared(problem: Problem, one: Iterate) -> float:
     """S(a, b)."""
-    rest, own = problem.own(problem.a, GOAL), problem.own(one.b, GOAL, one.p)
-    return problem.eps * float(np.sum(problem.a * (one.dual.f - rest)) + np.sum(one.b * (one.dual.g - own)))
+    b = one.b * (problem.a.sum() / one.b.sum())  # potentials are known up to a constant, and long steps make them large
+    rest, own = problem.own(problem.a, GOAL), problem.own(b, GOAL, one.p)
+    return problem.eps * float(np.sum(problem.a * (one.dual.f - rest)) + np.sum(b * (one.dual.g - own)))

@@ -12,7 +12,8 @@ from wflow.flows.variation import Variation
 from wflow.functionals import Generator, Logarithmic
 from wflow.functionals.powers import Weighted
 
-LOGS = np.linspace(-700.0, 700.0, 7001)
+LOGS = np.linspace(-1400.0, 1400.0, 14001)  # of ratios b/π: flows take log π down to -1290
+LARGEST = 600.0  # log of the largest mass: what is multiplied with it stays within float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class Response:
         return np.where(self.open, self.logs, 0.0)
 
     def masses(self, w: Array) -> Array:
-        """The masses; inf above the range of float64."""
+        """The masses; inf above exp(`LARGEST`)."""
         levels, logs = self._table
         with np.errstate(all="ignore"):
             w = w - 0.5 * self.held_logs - self.theta * self.shift
@@ -54,8 +55,9 @@ class Response:
                 log_u = np.clip(log_u + step, logs[0], logs[-1])
                 if np.abs(step).max() < 1e-13:
                     break
-            found = np.exp(self.held_logs + log_u)
-        return np.where(self.open, np.where(w < levels[-1], found, np.inf), 0.0)
+            log_b = self.held_logs + log_u
+            found = np.where((w < levels[-1]) & (log_b < LARGEST), np.exp(log_b), np.inf)
+        return np.where(self.open, found, 0.0)
 
     def slope(self, masses: Array) -> Array:
         """d mass/dw."""
