@@ -8,7 +8,7 @@ from test_laws import box, functional
 import wflow as wf
 from wflow import exact
 from wflow.errors import Status
-from wflow.flows import jko_box, make_flow
+from wflow.flows import make_flow
 from wflow.flows.levels import between, joined
 from wflow.flows.response import Response, local_energy
 from wflow.linalg.semidual import at, climb
@@ -48,8 +48,7 @@ def test_gaussian_closed_form_as_a_product():
     assert max(closed_form_errors(96)) < 2e-6
 
 
-def test_order_four_in_the_spacing(monkeypatch):
-    monkeypatch.setattr(jko_box, "SETTLED", (1e-6, 1e-9))
+def test_order_four_in_the_spacing():
     errors = [closed_form_errors(n)[1] for n in (24, 32, 48)]
     orders = np.diff(np.log(errors)) / np.log([24 / 32, 32 / 48])
     print(errors, orders)
