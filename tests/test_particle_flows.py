@@ -12,6 +12,9 @@ from scipy.special import ndtri
 import wflow as wf
 from wflow.errors import Status
 from wflow.exact import barenblatt, barenblatt_radius
+from wflow.loop.march import march
+from wflow.loop.plan import DEFAULTS, make_plan
+from wflow.loop.standing import opening
 
 
 @pytest.mark.parametrize("start", [0.4, 2.0])
@@ -201,6 +204,10 @@ def test_energies_of_clouds_stand_at_every_step_where_they_cost_no_more_than_a_r
     noisy = wf.run(wf.Entropy(), wf.Particles(x[:, :2]), dt=0.1, steps=6, stepper=wf.steppers.Langevin(), save=3)
     assert_array_equal(np.isnan(noisy.steps["energy"]), [True, True, False, True, True, False])
     assert_array_equal(noisy.steps["energy"][[2, 5]], noisy.diagnostics["energy"][1:])
+    for functional, asked in ((wf.Entropy(), False), (wf.Blob(wf.Entropy(), 0.5), False), (wf.Potential("x**2"), True)):
+        plan = make_plan(functional, wf.Particles(x[:, :1]), DEFAULTS | {"t_end": 0.1, "save": "all"})
+        taken = [np.isfinite(moment.energy) for moment in march(plan, opening(plan), recorded=False)]
+        assert taken == [asked] * len(taken)  # nobody reads the others of `iterate`
     beyond = wf.run(wf.Entropy(), wf.Particles(x), t_end=0.1, estimator=0.5)
     assert np.all(np.isnan(beyond.steps["energy"]))
     assert "energy" not in beyond.diagnostics

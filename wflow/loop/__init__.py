@@ -115,7 +115,7 @@ def iterate(
 def _start_and(plan: Plan) -> Iterator[Moment]:
     start = opening(plan)
     yield Moment(start, (), np.nan, Status.RUNNING, True)
-    for moment in march(plan, start):
+    for moment in march(plan, start, recorded=False):
         if moment.status not in (Status.RUNNING, Status.COMPLETE, Status.STOPPED):
             warnings.warn(told(moment.status, moment), RunWarning, stacklevel=3)
         if moment.numbers:

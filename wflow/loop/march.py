@@ -40,8 +40,9 @@ class Moment:
         return self.standing.state
 
 
-def march(plan: Plan, standing: Standing) -> Iterator[Moment]:
-    """Accepted steps from a standing until the end; the last moment carries the final status.
+def march(plan: Plan, standing: Standing, recorded: bool = True) -> Iterator[Moment]:
+    """Accepted steps from a standing until the end; the last moment carries the final status. Unless `recorded`,
+    energies are taken only where they are cheap.
 
     A moment with empty `numbers` is no step: it repeats the last state with the status that ended the run.
     """
@@ -56,7 +57,7 @@ def march(plan: Plan, standing: Standing) -> Iterator[Moment]:
             held = extras(plan, standing.memory)
             yield Moment(standing, (), np.nan, attempt.status, False, held, attempt.step.note)
             return
-        before, energy = standing.time, _energy(plan, attempt.step, attempt.time)
+        before, energy = standing.time, _energy(plan, attempt.step, attempt.time, recorded)
         if np.isnan(energy) and plan.flow.facts.metered:
             held = extras(plan, standing.memory)
             yield Moment(standing, (), np.nan, Status.NOT_FINITE, False, held, "the energy is not a number there")
@@ -68,7 +69,7 @@ def march(plan: Plan, standing: Standing) -> Iterator[Moment]:
         due = plan.frames is None or ended or stopped or (bool(pending) and _reached(time, pending[0]))
         while pending and _reached(time, pending[0]):
             pending.pop(0)
-        if due and np.isnan(energy) and plan.energetic:  # which the frame needs anyhow
+        if recorded and due and np.isnan(energy) and plan.energetic:  # which the frame needs anyhow
             energy = _measured(plan, time, state)
         numbers = _numbers(plan, attempt, before, energy, standing.ledger)
         status = Status.COMPLETE if ended else Status.STOPPED if stopped else Status.RUNNING
@@ -89,9 +90,10 @@ def _after(plan: Plan, standing: Standing, attempt: "Attempt", energy: float) ->
     return Standing(attempt.time, step.state, step.memory, attempt.dt, attempt.controller, ledger, done)
 
 
-def _energy(plan: Plan, step: Step, time: float) -> float:
+def _energy(plan: Plan, step: Step, time: float, recorded: bool) -> float:
     """The energy after a step: the step's own, or taken now where it is cheap."""
-    return step.energy if np.isfinite(step.energy) or not plan.gauged else _measured(plan, time, step.state)
+    taken = plan.gauged if recorded else plan.flow.facts.metered
+    return step.energy if np.isfinite(step.energy) or not taken else _measured(plan, time, step.state)
 
 
 def _measured(plan: Plan, time: float, state: Any) -> float:
