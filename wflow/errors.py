@@ -66,6 +66,15 @@ def choose(name: str, options: Iterable[str], what: str) -> str:
     raise InputError(f"unknown {what} {name!r}{hint} Known: {', '.join(options)}.")
 
 
+def abridged(text: str, most: int = 80) -> str:
+    """A text for an error message, cut where it is long.
+
+    >>> abridged("x + y + z", 6)
+    'x +...'
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def check_made(value: object, classes: tuple[type, ...], what: str, place: str) -> None:
     """Raise `InputError` unless `value` is an object of one of the `classes`, which a user finds in `place`; for the
     class itself, or its name, with how it is written.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import sympy
 from sympy import Integer, Rational
 
-from wflow.errors import InputError, choose
+from wflow.errors import InputError, abridged, choose
 from wflow.expression.functions import ALIASES, CONSTANTS, FUNCTIONS, Power, apply
 
 MAX_LENGTH = 10_000  # characters
@@ -44,16 +44,12 @@ def parse(text: str, symbol: Callable[[str], str]) -> tuple[sympy.Expr, frozense
     try:
         expression = reader.read(tree, 0)
     except RecursionError:
-        raise InputError(f"expression {_short(text)!r} is nested too deeply; split it") from None
+        raise InputError(f"expression {abridged(text)!r} is nested too deeply; split it") from None
     if expression.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
-        raise InputError(f"expression {_short(text)!r} divides by zero")
+        raise InputError(f"expression {abridged(text)!r} divides by zero")
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
     return expression, frozenset(symbol(name) for name in names - CONSTANTS.keys())
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _syntax_tree(text: str) -> ast.expr:
@@ -63,14 +59,14 @@ def _syntax_tree(text: str) -> ast.expr:
         raise InputError("an expression is empty; write for example 'x**2'")
     stray = re.search(r"[^\w\s.+\-*/(),^%<>=!&|~@:\[\]{}'\"]", text, re.ASCII)
     if stray:
-        raise InputError(f"expression {_short(text)!r} has the character {stray[0]!r}, which has no meaning here")
+        raise InputError(f"expression {abridged(text)!r} has the character {stray[0]!r}, which has no meaning here")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         what = getattr(error, "msg", None) or "it is nested too deeply"
-        raise InputError(f"expression {_short(text)!r} cannot be read: {what} (products need *)") from None
+        raise InputError(f"expression {abridged(text)!r} cannot be read: {what} (products need *)") from None
     nodes = sum(1 for _ in ast.walk(tree))
     if nodes > MAX_NODES:
         raise InputError(f"an expression may have {MAX_NODES} parts, got {nodes}; pass a callable")
@@ -84,7 +80,7 @@ class _Reader:
 
     def read(self, node: ast.expr, depth: int) -> sympy.Expr:
         if depth > MAX_DEPTH:
-            raise InputError(f"expression {_short(self.text)!r} is nested deeper than {MAX_DEPTH}; split it")
+            raise InputError(f"expression {abridged(self.text)!r} is nested deeper than {MAX_DEPTH}; split it")
         match node:
             case ast.Constant():
                 return self.number(node)
@@ -105,7 +101,7 @@ class _Reader:
     def refuse(self, node: ast.AST, why: str = "") -> InputError:
         part = ast.get_source_segment(self.text.strip(), node) or type(node).__name__
         why = why or _HINTS.get(type(getattr(node, "op", node)), "it knows + - * / ** and elementary functions")
-        return InputError(f"expression {_short(self.text)!r} has {_short(part)!r}: {why}")
+        return InputError(f"expression {abridged(self.text)!r} has {abridged(part)!r}: {why}")
 
     def number(self, node: ast.Constant) -> Rational:
         value = node.value
@@ -181,7 +177,7 @@ class _Reader:
         if not isinstance(node.func, ast.Name):
             raise self.refuse(node.func, "not the name of a function")
         name = ALIASES.get(node.func.id, node.func.id)
-        choose(name, FUNCTIONS, f"function in expression {_short(self.text)!r}:")
+        choose(name, FUNCTIONS, f"function in expression {abridged(self.text)!r}:")
         count = FUNCTIONS[name].arguments
         if node.keywords or len(node.args) != count:
             raise self.refuse(node, f"{name} takes {count} argument{'s' * (count > 1)}")

@@ -227,8 +227,8 @@ def _pick_diffusive(
 ) -> tuple[Stepper, str]:
     """The cheapest of three for diffusion on a grid.
 
-    In 1-D that is the exponential for every linear flow: at equal error it was 1.5 to 2000 times as fast as the
-    implicit one, with a thousand frames and with none between.
+    In 1-D that is the exponential for every linear flow: at equal error it was 1.3 times as fast as the implicit one
+    with a thousand frames, hundreds of times with few (`experiments/benchmarks/line.py`).
     """
     implicit = TRBDF2(), "a density with diffusion is stiff: implicit, second order, positive, adaptive"
     if dt is not None or not flow.facts.fused:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wflow import estimators, functionals, metrics, steppers, targets
-from wflow.errors import InputError
+from wflow.errors import InputError, abridged
 from wflow.loop.plan import DEFAULTS
 from wflow.results import Result
 from wflow.states import Gaussian
@@ -67,9 +67,9 @@ def rebuilt(text: str, kind: str) -> Any:
             raise ValueError("it is too long")
         made = _value(ast.parse(text, mode="eval").body, {made.__name__: made for made in KINDS[kind]})
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise InputError(f"{_short(text)} cannot be rebuilt ({error}): {ADVICE}") from None
+        raise InputError(f"{abridged(text)} cannot be rebuilt ({error}): {ADVICE}") from None
     if repr(made) != text:
-        raise InputError(f"{_short(text)} cannot be rebuilt, it would be {_short(repr(made))}: {ADVICE}")
+        raise InputError(f"{abridged(text)} cannot be rebuilt, it would be {abridged(repr(made))}: {ADVICE}")
     return made
 
 
@@ -90,13 +90,9 @@ def _value(node: ast.expr, names: Mapping[str, Callable[..., Any]]) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
         named = {str(word.arg): _value(word.value, names) for word in node.keywords}
         return names[node.func.id](*(_value(item, names) for item in node.args), **named)
-    raise ValueError(f"{_short(ast.unparse(node))} is no name, number or text of the package")
+    raise ValueError(f"{abridged(ast.unparse(node))} is no name, number or text of the package")
 
 
 def _holds_function(value: Any) -> bool:
     items = value if isinstance(value, list) else [value]
     return any(isinstance(item, str) and item.startswith("function ") for item in items)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."

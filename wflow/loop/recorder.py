@@ -29,8 +29,6 @@ from wflow.store import Layout, Writer
 
 RECORDED = "recorded"
 VERSIONED = ("wflow", "numpy", "scipy", "numba", "h5py", "sympy")
-
-
 # Seconds between checkpoints, at least; and how many times what one costs, so that they cost a fiftieth at most.
 PERIOD, SPARSE = 5.0, 50.0
 # Bytes of frames of every step for which room is made at once.

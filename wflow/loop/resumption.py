@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wflow.arrays import Array
-from wflow.errors import InputError, RunWarning, Status
+from wflow.errors import InputError, RunWarning, Status, abridged
 from wflow.loop.fingerprint import fingerprint
 from wflow.loop.recorder import Recorder, measure
 from wflow.loop.restoring import check_checkpoint
@@ -85,8 +85,7 @@ def _arguments(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def _said(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return abridged(value if isinstance(value, str) else json.dumps(value))
 
 
 def _first_frame(

@@ -222,6 +222,3 @@ def _bar(figure: Any, shades: Any, axes: list[Any], dim: int) -> None:
 
 def _row_name(ax: Any, name: str) -> None:
     ax.set_ylabel(f"{name}\n{ax.get_ylabel()}")
-
-
-__all__ = ["draw_frames", "draw_ridge", "frames", "ridge", "state"]
