@@ -189,7 +189,7 @@ def test_order_in_time_in_every_metric(stepper, metric):
             objective, START, dt=0.3 / steps, steps=steps, metric=metric, stepper=stepper(), save="ends"
         ).final.x
         errors.append(np.abs(end - fine).max())
-    assert abs(np.log2(errors[1] / errors[2]) - stepper.order) < 0.12
+    assert abs(np.log2(errors[1] / errors[2]) - stepper.order) < 0.1
 
 
 def test_the_metrics_above_are_all_that_are_defined_on_points():
