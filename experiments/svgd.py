@@ -66,7 +66,7 @@ def main(
     draws = wf.Particles(truth.sample(particles, rng=seed))
     numbers["independent draws"] = {"w2": wf.wasserstein2(draws, truth), "seconds": 0.0}
     for name, row in numbers.items():
-        print(f"{name:>18}: W2 to the target {row['w2']:.3f}, {row['seconds']:.2f} s of processor")
+        print(f"{name:>18}: W2 to the target {row['w2']:.2g}, {row['seconds']:.2f} s of processor")
     draw(results, numbers, truth, out / "moons.png")
     if pictures:
         with stage("movie"):
@@ -90,7 +90,7 @@ def draw(results: list[wf.Result], numbers: dict[str, Any], truth: wf.Density, p
             ax.plot(*final.positions.T, ".", color=BLUE, markersize=4.0, markeredgewidth=0)
         ax.contour(*truth.grid.centers, truth.values.T, levels=levels, colors=INK, linewidths=0.8)
         ax.set(
-            title=f"{name}: W2 {numbers[name]['w2']:.3f}",
+            title=f"{name}: W2 {numbers[name]['w2']:.2g}",
             xlabel="x",
             aspect="equal",
             xlim=(-3.7, 3.7),
