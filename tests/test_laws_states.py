@@ -25,7 +25,7 @@ def test_one_particle_is_a_point_bit_for_bit(stepper, arguments):
     V = wf.Potential("(x**2 - 1)**2/4 + x*y/3 + exp(y/2)")
     start = [1.3, -0.7]
     if stepper in VARIATIONAL and arguments:
-        with pytest.raises(wf.InputError, match="not a Euclidean gradient flow"):
+        with pytest.raises(wf.InputError, match="not the Euclidean gradient flow"):
             wf.run(V, wf.Point(start), dt=0.1, steps=7, stepper=stepper(), **arguments)
         return
     point = wf.run(V, wf.Point(start), dt=0.1, steps=7, stepper=stepper(), save="all", **arguments)

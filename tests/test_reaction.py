@@ -178,7 +178,9 @@ def test_a_far_mode_comes_up_when_it_should_within_the_tolerance():
         errors.append(abs(float(result.final.values[120:].sum()) * q.grid.volume - 0.1852))
         assert errors[-1] < 10 * tol
         assert len(result.steps["dt"]) < 100
-    assert errors[0] > 2 * errors[1] > 4 * errors[2]
+    # At the loosest there are seven steps, and the first decade depends on where they fall.
+    assert errors[0] > errors[1] > 2 * errors[2]
+    assert errors[0] > 8 * errors[2]
 
 
 def test_both_together_are_no_slower_than_either_and_no_barrier_stops_a_reaction():
