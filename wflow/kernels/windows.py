@@ -1,8 +1,8 @@
 """Sums of Gaussian weights over windows: log Σᵢ exp(logsᵢ - (xᵢ - xⱼ)²) along lines, and means under the weights.
 
 The terms of j that matter are those less than `depth` below the largest; they lie in one window [low, high) of i, whose
-normalised weights stand from `first` on in one flat array. Shapes: x (n,), ascending; logs, low, high, top and first
-(lines, n).
+normalised weights stand from `first` on in one flat array. Sums are wanted at all but `pad` of the positions at either
+end. Shapes: x (n,), ascending; logs (lines, n); low, high, top and first (lines, n - 2 pad).
 """
 
 import math
@@ -38,7 +38,7 @@ def hull(line, x, places, ends):
 
 
 @njit(cache=True)
-def find(logs, x, depth, low, high, top):
+def find(logs, x, pad, depth, low, high, top):
     """The window of every j and the largest term in it; an empty one where the whole line is -inf. O(n) a line.
 
     Both ends grow with j: a term that is too small beside a larger one on its right stays so as j moves right.
@@ -52,60 +52,60 @@ def find(logs, x, depth, low, high, top):
             low[i], high[i], top[i] = 0, 0, -np.inf
             continue
         k, a = 0, 0
-        for j in range(x.size):
-            while ends[k + 1] < x[j]:
+        for j in range(low.shape[1]):
+            y = x[pad + j]
+            while ends[k + 1] < y:
                 k += 1
-            most = line[places[k]] - (x[places[k]] - x[j]) ** 2
-            while line[a] - (x[a] - x[j]) ** 2 < most - depth:
+            most = line[places[k]] - (x[places[k]] - y) ** 2
+            while line[a] - (x[a] - y) ** 2 < most - depth:
                 a += 1
             low[i, j], top[i, j] = a, most
         b = n
-        for j in range(x.size - 1, -1, -1):
-            while line[b - 1] - (x[b - 1] - x[j]) ** 2 < top[i, j] - depth:
+        for j in range(low.shape[1] - 1, -1, -1):
+            while line[b - 1] - (x[b - 1] - x[pad + j]) ** 2 < top[i, j] - depth:
                 b -= 1
             high[i, j] = b
 
 
 @njit(cache=True)
-def sums(logs, x, low, high, top, out):
-    """The logarithms of the sums alone."""
-    scratch = np.empty(x.size)
-    for i in range(logs.shape[0]):
-        for j in range(x.size):
-            a, b = low[i, j], high[i, j]
-            if a == b:
-                out[i, j] = -np.inf
-                continue
-            block, terms, places, here = scratch[: b - a], logs[i, a:b], x[a:b], x[j]
-            for k in range(terms.size):
-                block[k] = terms[k] - (places[k] - here) * (places[k] - here)
-            exp_block(block, block.size, top[i, j])
-            total = 0.0
-            for k in range(block.size):
-                total += block[k]
-            out[i, j] = top[i, j] + math.log(total)
+def exponentials(logs, x, y, top, block):
+    """The terms of one y, over that of `top`, and their sum."""
+    for k in range(block.size):
+        block[k] = logs[k] - (x[k] - y) * (x[k] - y)
+    exp_block(block, block.size, top)
+    total = 0.0
+    for k in range(block.size):
+        total += block[k]
+    return total
 
 
 @njit(cache=True)
-def fill(logs, x, low, high, top, first, weights, out):
+def sums(logs, x, pad, low, high, top, out):
+    """The logarithms of the sums alone."""
+    scratch = np.empty(x.size)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            a, b = low[i, j], high[i, j]
+            out[i, j] = -np.inf
+            if a < b:
+                total = exponentials(logs[i, a:b], x[a:b], x[pad + j], top[i, j], scratch[: b - a])
+                out[i, j] = top[i, j] + math.log(total)
+
+
+@njit(cache=True)
+def fill(logs, x, pad, low, high, top, first, weights, out):
     """The weights, and the logarithms of their sums in `out`."""
-    for i in range(logs.shape[0]):
-        for j in range(x.size):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
             a, b, start = low[i, j], high[i, j], first[i, j]
-            if a == b:
-                out[i, j] = -np.inf
-                continue
-            block, terms, places, here = weights[start : start + b - a], logs[i, a:b], x[a:b], x[j]
-            for k in range(terms.size):
-                block[k] = terms[k] - (places[k] - here) * (places[k] - here)
-            exp_block(block, block.size, top[i, j])
-            total = 0.0
-            for k in range(block.size):
-                total += block[k]
-            share = 1.0 / total
-            for k in range(block.size):
-                block[k] *= share
-            out[i, j] = top[i, j] + math.log(total)
+            out[i, j] = -np.inf
+            if a < b:
+                block = weights[start : start + b - a]
+                total = exponentials(logs[i, a:b], x[a:b], x[pad + j], top[i, j], block)
+                out[i, j] = top[i, j] + math.log(total)
+                share = 1.0 / total
+                for k in range(block.size):
+                    block[k] *= share
 
 
 @njit(cache=True, fastmath={"reassoc", "contract"})

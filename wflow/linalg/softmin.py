@@ -1,12 +1,15 @@
 """Soft maxima over a lattice with the squared distance, and what entropic transport makes of them.
 
-    soft(φ)(y) = log Σ_x exp(φ(x) - |x - y|²),   x and y the points of a product of axes, in units of √ε
+    soft(φ)(y) = log Σ_x Σ exp(φ(x) - |x̄ - y|²),   x and y the points of a product of axes, in units of √ε
 
-The kernel is a product over axes, so that a sum over all x is one over lines for each axis, and only a window of each
-line counts: O(N w) for N points and windows of w, 18 for ε = 2 h² and smooth φ, whatever the range of φ.
+x̄ is x and its images in the walls, half a step beyond the ends of each axis. With them the kernel is that of heat that
+the walls keep in, which turns constants into constants and cosines into cosines: without, what happens at a wall is
+wrong by a share that no grid makes small. It is a product over axes, so that a sum over all x is one over lines for
+each axis, and only a window of each line counts: O(N w) for N points and windows of w, 18 for ε = 2 h² and smooth φ,
+whatever the range of φ.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from wflow.arrays import Array
 from wflow.kernels import windows
 from wflow.linalg.anderson import Mixing
 
+IMAGES = 40  # in a wall: an image of x adds less than exp(-4 x y) of x itself at y, both measured from the wall
 DEPTH = 37.0  # terms exp(-37) of the largest are below its rounding
 
 Axes = Sequence[Array]
@@ -23,10 +27,10 @@ Axes = Sequence[Array]
 def soft(logs: Array, axes: Axes) -> Array:
     """soft(φ) alone."""
     for axis, x in enumerate(axes):
-        lines = _lines(logs, axis)
-        low, high, top = _windows(lines, x)
+        lines, places, pad = _mirrored(_lines(logs, axis)), *_beyond(x)
+        low, high, top = _windows(lines, places, pad)
         sums = np.empty(top.shape)
-        windows.sums(lines, x, low, high, top, sums)
+        windows.sums(lines, places, pad, low, high, top, sums)
         logs = _back(sums, axis, logs.shape)
     return logs
 
@@ -45,13 +49,13 @@ class Soft:
     def mean(self, v: Array) -> Array:
         """Σ_x P(x|y) v(x)."""
         for axis, stage in enumerate(self._stages):
-            v = _back(stage.product(windows.gather, _lines(v, axis)), axis, v.shape)
+            v = _back(stage.mean(_lines(v, axis)), axis, v.shape)
         return v
 
     def spread(self, w: Array) -> Array:
         """Σ_y w(y) P(x|y), the adjoint of `mean`."""
         for axis, stage in reversed(list(enumerate(self._stages))):
-            w = _back(stage.product(windows.scatter, _lines(w, axis)), axis, w.shape)
+            w = _back(stage.spread(_lines(w, axis)), axis, w.shape)
         return w
 
 
@@ -59,21 +63,47 @@ class _Stage:
     """The sums along the lines of one axis."""
 
     def __init__(self, logs: Array, x: Array) -> None:
-        self.low, self.high, top = _windows(logs, x)
+        lines, places, pad = _mirrored(logs), *_beyond(x)
+        self.low, self.high, top = _windows(lines, places, pad)
         ends = np.cumsum((self.high - self.low).ravel(), dtype=np.int64)
         self.first = np.concatenate(([0], ends[:-1])).reshape(top.shape)
         self.weights, self.value = np.empty(ends[-1]), np.empty(top.shape)
-        windows.fill(logs, x, self.low, self.high, top, self.first, self.weights, self.value)
+        windows.fill(lines, places, pad, self.low, self.high, top, self.first, self.weights, self.value)
 
-    def product(self, kernel: Callable[..., None], v: Array) -> Array:
+    def mean(self, v: Array) -> Array:
         out = np.empty(v.shape)
-        kernel(self.low, self.high, self.first, self.weights, v, out)
+        windows.gather(self.low, self.high, self.first, self.weights, _mirrored(v), out)
         return out
 
+    def spread(self, w: Array) -> Array:
+        n, pad = w.shape[1], _pad(w.shape[1])
+        out = np.empty((len(w), n + 2 * pad))
+        windows.scatter(self.low, self.high, self.first, self.weights, w, out)
+        inner = out[:, pad : pad + n].copy()
+        inner[:, :pad] += out[:, :pad][:, ::-1]
+        inner[:, n - pad :] += out[:, pad + n :][:, ::-1]
+        return inner
 
-def _windows(lines: Array, x: Array) -> tuple[Any, Any, Array]:
-    low, high, top = (np.empty(lines.shape, kind) for kind in (np.int32, np.int32, np.float64))
-    windows.find(lines, x, DEPTH, low, high, top)
+
+def _pad(n: int) -> int:
+    return min(n, IMAGES)
+
+
+def _mirrored(lines: Array) -> Array:
+    pad = _pad(lines.shape[1])
+    return np.concatenate([lines[:, :pad][:, ::-1], lines, lines[:, lines.shape[1] - pad :][:, ::-1]], axis=1)
+
+
+def _beyond(x: Array) -> tuple[Array, int]:
+    """The positions of points and their images, and how many images there are at either end."""
+    pad, step = _pad(len(x)), float(x[1] - x[0]) if len(x) > 1 else 1.0
+    return x[0] + step * np.arange(-pad, len(x) + pad), pad
+
+
+def _windows(lines: Array, places: Array, pad: int) -> tuple[Any, Any, Array]:
+    shape = (len(lines), len(places) - 2 * pad)
+    low, high, top = (np.empty(shape, kind) for kind in (np.int32, np.int32, np.float64))
+    windows.find(lines, places, pad, DEPTH, low, high, top)
     return low, high, top
 
 

@@ -36,11 +36,10 @@ class JKO:
     where a vacuum has infinite energy) count as none. Source: Jordan, Kinderlehrer & Otto, SIAM J. Math. Anal. 29
     (1998) 1, eq. (13).
 
-    On more axes detail as fine as the widest cells moves too easily. Where masses meet walls errors are O(h²) in L1.
-    A potential alone overshoots there and at edges, by up to a third of the density in the cells beside them,
-    however many cells. Cells 4, 8 and 16 times as wide along one axis cost 1.5, 8 and 33 % of what moves along the
-    other (one wave over 64 cells, an entropy): take steppers.ImplicitEuler() there. Where a step is much shorter than
-    h² takes to spread, up to 0.5 % of the mass may still be on its way when the iteration ends.
+    On more axes detail as fine as the widest cells moves too easily, so that cells more than four times as long along
+    one axis as along another are refused. A potential alone overshoots at edges, and where it presses mass on a wall,
+    by up to a third of the density in the cells beside them, however many cells. Where a step is much shorter than h²
+    takes to spread, up to 0.5 % of the mass may still be on its way when the iteration ends.
     """
 
     order: ClassVar[int] = 1
