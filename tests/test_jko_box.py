@@ -224,7 +224,7 @@ def test_vacua_stay_over_short_steps(tau):
 
 @pytest.mark.checklist("G14")
 def test_what_happens_at_walls_is_that_of_the_line():
-    """Waves that walls cut, against the step in quantiles, which is exact: a kernel that ends at walls is off by 2e-2."""
+    """Waves that walls cut, against exact steps in quantiles; a kernel that ends at walls is off by 2e-2."""
     grid, line = wf.Grid([-1.0, -1.0], [1.0, 1.0], [24, 32]), wf.Grid(-1.0, 1.0, 32)
     for plane, alone in ((wf.Potential("cos(pi*y)"), "cos(pi*x)"), (wf.Entropy() + wf.Potential("y"), "x")):
         F = wf.Potential(alone) if len(plane.terms) == 1 else wf.Entropy() + wf.Potential(alone)
