@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 import wflow as wf
 from wflow.errors import Status
@@ -105,3 +106,13 @@ def test_mala_says_where_it_has_no_density_and_where_it_is_not_tuned():
         assert ("warm-up" in result.info["stepper_reason"]) == told
         late = result.steps["proposal_dt"][warmup:]
         assert np.allclose(late, late[0], rtol=1e-13, atol=0) if len(late) else told
+
+
+@pytest.mark.parametrize("bandwidth", [1e-3, 1e-5, 1e-9])
+def test_particles_that_feel_no_other_rest_at_no_cost(bandwidth):
+    """Their velocity is zero and so is its Jacobian, at any bandwidth: a stiffness of 1/bandwidth² would not end."""
+    cloud = wf.Particles(np.random.default_rng(0).standard_normal((50, 2)))
+    result = wf.run(wf.Blob(wf.Entropy(), bandwidth), cloud, t_end=0.1)
+    assert result.status is Status.COMPLETE
+    assert len(result.steps["dt"]) < 50
+    assert_allclose(result.final.positions, cloud.positions, rtol=0, atol=1e-9)

@@ -143,6 +143,7 @@ def shapes(name):
     return {
         "normal": (cloud(300, 2), 0.3),
         "thin": (cloud(300, 2), 0.1),
+        "few near": (cloud(400, 2), 0.02),
         "line": (cloud(200, 1), 0.03),
         "lattice": (wf.Particles(np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)), 1.3 / 24),
         "uneven": (wf.Particles(rng.random((400, 2)), rng.exponential(1.0, 400) ** 3), 0.08),
@@ -150,7 +151,7 @@ def shapes(name):
 
 
 @pytest.mark.parametrize("m", [None, 1.5, 2.0, 3.0, 5.0])
-@pytest.mark.parametrize("name", ["normal", "thin", "line", "lattice", "uneven"])
+@pytest.mark.parametrize("name", ["normal", "thin", "few near", "line", "lattice", "uneven"])
 def test_the_estimate_of_the_spectral_radius_is_safe_and_not_wasteful(name, m):
     """Above what power iteration finds from below, and near it on a lattice, where the theory is exact."""
     state, width = shapes(name)
@@ -159,7 +160,7 @@ def test_the_estimate_of_the_spectral_radius_is_safe_and_not_wasteful(name, m):
     for _ in range(60):
         v = flow.jacobian(0.0, state, v / np.linalg.norm(v))
     found = np.linalg.norm(v)
-    at_most = 1.25 if name == "lattice" and m is not None and m >= 2.0 else 2.6
+    at_most = 1.25 if name == "lattice" and m is not None and m >= 2.0 else 2.8
     assert found <= flow.spectral_radius(0.0, state) <= at_most * found
 
 
