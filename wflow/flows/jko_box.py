@@ -194,8 +194,8 @@ def _starts(problem: Problem, logs: Array) -> Iterator[Iterate]:
 def box_step(variation: Variation, state: Density, time: float, tau: float) -> Solve:
     """argmin of S(q, ·)/2 tau + F; `distance` is √S. Converged where no more moves and S/2 tau + F has not risen.
 
-    Cost, processor time: some 0.2 s on 64², 0.5 s on 128², 1.5 s on 256² cells; ten times that where mass moves far in a
-    vacuum.
+    Cost, processor time: some 0.2 s on 64², 0.5 s on 128², 1.5 s on 256² cells; ten times that where mass moves far
+    in a vacuum.
     """
     volume = state.grid.volume
     if _rests(variation.slope(time, state.values), state.values):

@@ -39,7 +39,7 @@ class JKO:
     On more axes detail as fine as the widest cells moves too easily, so that cells more than four times as long along
     one axis as along another are refused. A potential alone overshoots at edges, and where it presses mass on a wall,
     by up to a third of the density in the cells beside them, however many cells. Where a step is much shorter than h²
-    takes to spread, up to 0.5 % of the mass may still be on its way when the iteration ends; a step from masses much
+    takes to spread, up to 0.5 % of the mass may still be on its way when the iteration ends; one from masses much
     narrower than a cell may end as SOLVER_FAILED. Interactions are for the line alone.
     """
 
