@@ -2,161 +2,96 @@
 
 A mesh is flat, row-major and has ghost nodes: tap i of a particle at mesh coordinate u goes to node floor(u)
 + i of the extended mesh. `taps` is a tuple of `order` numbers, 4 or 6: its type carries the order (the degree plus
-one), so that the short loops are unrolled; `shape` a tuple of the extended mesh, whose type carries the
-dimension. Weights are made for blocks of particles, so that they vectorise. The number of stripes is given,
-so the bits do not depend on the number of threads.
+one) and with it the length of the vectors; `shape` a tuple of the extended mesh, whose type carries the dimension. The
+taps along the last axis are one vector, whose weights are made in registers: 10⁶ particles in the plane
+take 4 ms to spread and 6 ms to read, with tables of weights and loops over single taps 9 and 12. Places are found for
+blocks of particles, so that the division into cells vectorises. The number of stripes is given, so the bits do
+not depend on the number of threads.
 """
 
 import numpy as np
 from numba import njit, prange
 
+from wflow.kernels.taps import spline
+from wflow.kernels.vectors import axpy, dot, fill, load, pick, scaled, store
+
 BLOCK = 256
 _REASSOCIATE = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, fastmath=_REASSOCIATE)
-def place(block, axis, offset, inverse, base, fraction):
-    """Mesh coordinate u = (x - offset) / h, split into its floor and the rest; the border makes sure that u >= 0."""
-    for q in range(len(block)):
-        u = (block[q, axis] - offset[axis]) * inverse[axis]
-        base[axis, q] = int(u)
-        fraction[axis, q] = u - base[axis, q]
+@njit(cache=True)
+def places(offset, inverse):
+    """Cells and fractions (BLOCK, d) of a block of particles, to be filled; offset and inverse, flat, repeated for
+    each."""
+    d = len(offset)
+    low, scale = np.empty(BLOCK * d), np.empty(BLOCK * d)
+    for k in range(len(low)):
+        low[k], scale[k] = offset[k % d], inverse[k % d]
+    return np.zeros((BLOCK, d), np.int64), np.zeros((BLOCK, d)), low, scale
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _cubic(weights, fraction):
-    """B-splines of order 4 at distance 1 + t, t, 1 - t and 2 - t of a particle at t between its nodes."""
-    for q in range(BLOCK):
-        t = fraction[q]
-        s = 1.0 - t
-        weights[0, q] = s * s * s / 6.0
-        weights[1, q] = 2.0 / 3.0 - t * t * (1.0 - 0.5 * t)
-        weights[2, q] = 2.0 / 3.0 - s * s * (1.0 - 0.5 * s)
-        weights[3, q] = t * t * t / 6.0
-
-
-@njit(cache=True, fastmath=_REASSOCIATE)
-def _cubic_slopes(slopes, fraction, inverse):
-    for q in range(BLOCK):
-        t = fraction[q]
-        s = 1.0 - t
-        slopes[0, q] = -0.5 * s * s * inverse
-        slopes[1, q] = t * (1.5 * t - 2.0) * inverse
-        slopes[2, q] = -s * (1.5 * s - 2.0) * inverse
-        slopes[3, q] = 0.5 * t * t * inverse
-
-
-@njit(cache=True, inline="always")
-def _middle(t):
-    """120 times the B-spline of order 6 at t, its slope, and both at 1 + t, for t in [0, 1]."""
-    value = 66.0 + t * t * (-60.0 + t * t * (30.0 - 10.0 * t))
-    slope = t * (-120.0 + t * t * (120.0 - 50.0 * t))
-    outer = 26.0 + t * (-50.0 + t * (20.0 + t * (20.0 + t * (-20.0 + 5.0 * t))))
-    outer_slope = -50.0 + t * (40.0 + t * (60.0 + t * (-80.0 + 25.0 * t)))
-    return value, slope, outer, outer_slope
-
-
-@njit(cache=True, fastmath=_REASSOCIATE)
-def _quintic(weights, fraction):
-    """B-splines of order 6 at distance 2 + t, 1 + t, t, 1 - t, 2 - t and 3 - t."""
-    for q in range(BLOCK):
-        t = fraction[q]
-        s = 1.0 - t
-        near, _, far, _ = _middle(t)
-        near_up, _, far_up, _ = _middle(s)
-        weights[0, q], weights[5, q] = s * s * s * s * s / 120.0, t * t * t * t * t / 120.0
-        weights[1, q], weights[4, q] = far / 120.0, far_up / 120.0
-        weights[2, q], weights[3, q] = near / 120.0, near_up / 120.0
-
-
-@njit(cache=True, fastmath=_REASSOCIATE)
-def _quintic_slopes(slopes, fraction, inverse):
-    scale = inverse / 120.0
-    for q in range(BLOCK):
-        t = fraction[q]
-        s = 1.0 - t
-        _, near, _, far = _middle(t)
-        _, near_up, _, far_up = _middle(s)
-        slopes[0, q], slopes[5, q] = -5.0 * s * s * s * s * scale, 5.0 * t * t * t * t * scale
-        slopes[1, q], slopes[4, q] = far * scale, -far_up * scale
-        slopes[2, q], slopes[3, q] = near * scale, -near_up * scale
+def _place(x, base, fraction, low, scale):
+    for k in range(len(x)):
+        u = (x[k] - low[k]) * scale[k]
+        base[k] = int(u)
+        fraction[k] = u - base[k]
 
 
 @njit(cache=True)
-def _weights(weights, fraction, order):
-    if order == 4:
-        _cubic(weights, fraction)
-    else:
-        _quintic(weights, fraction)
-
-
-@njit(cache=True)
-def weights_and_slopes(weights, slopes, fraction, inverse, order):
-    """B-splines of order 4 or 6 and their slopes for a block of fractions."""
-    _weights(weights, fraction, order)
-    if order == 4:
-        _cubic_slopes(slopes, fraction, inverse)
-    else:
-        _quintic_slopes(slopes, fraction, inverse)
+def place(block, base, fraction, low, scale):
+    """Mesh coordinates u = (x - low) scale of a block, split into their floors and the rest; the border makes sure that
+    u >= 0. One loop over neighbours in memory, whatever the dimension."""
+    _place(block.reshape(-1), base.reshape(-1), fraction.reshape(-1), low, scale)
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _add_1d(mesh, base, weights, mass, taps):
+def _add_1d(mesh, base, fraction, mass, taps):
     for q in range(len(mass)):
-        node = np.uint64(base[0, q])
-        w = mass[q]
-        for i in range(np.uint64(len(taps))):
-            mesh[node + i] += w * weights[0, i, q]
+        node = np.uint64(base[q, 0])
+        store(mesh, node, axpy(mass[q], spline(fraction[q, 0], taps, 0), load(mesh, node, taps)))
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _add_2d(mesh, shape, base, weights, mass, taps):
-    order = np.uint64(len(taps))
+def _add_2d(mesh, shape, base, fraction, mass, taps):
     stride = np.uint64(shape[-1])
     for q in range(len(mass)):
-        node = np.uint64(base[0, q]) * stride + np.uint64(base[1, q])
-        w = mass[q]
-        for i in range(order):
-            row = w * weights[0, i, q]
-            for j in range(order):
-                mesh[node + j] += row * weights[1, j, q]
+        node = np.uint64(base[q, 0]) * stride + np.uint64(base[q, 1])
+        lead = spline(fraction[q, 0], taps, 0)
+        row = scaled(mass[q], spline(fraction[q, 1], taps, 0))
+        for i in range(np.uint64(len(taps))):
+            store(mesh, node, axpy(pick(lead, i), row, load(mesh, node, taps)))
             node += stride
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _add_3d(mesh, shape, base, weights, mass, taps):
+def _add_3d(mesh, shape, base, fraction, mass, taps):
     order = np.uint64(len(taps))
     stride = np.uint64(shape[-1])
     plane = np.uint64(shape[-2] * shape[-1])
     for q in range(len(mass)):
-        node = np.uint64(base[0, q]) * plane + np.uint64(base[1, q]) * stride + np.uint64(base[2, q])
-        w = mass[q]
+        node = np.uint64(base[q, 0]) * plane + np.uint64(base[q, 1]) * stride + np.uint64(base[q, 2])
+        lead, side = spline(fraction[q, 0], taps, 0), spline(fraction[q, 1], taps, 0)
+        row = scaled(mass[q], spline(fraction[q, 2], taps, 0))
         for i in range(order):
+            here = node + i * plane
             for j in range(order):
-                row = w * weights[0, i, q] * weights[1, j, q]
-                here = node + i * plane + j * stride
-                for k in range(order):
-                    mesh[here + k] += row * weights[2, k, q]
+                store(mesh, here, axpy(pick(lead, i) * pick(side, j), row, load(mesh, here, taps)))
+                here += stride
 
 
 @njit(cache=True)
 def _spread_stripe(mesh, shape, positions, mass, offset, inverse, first, last, taps):
-    d = len(shape)
-    base = np.zeros((d, BLOCK), np.int64)
-    fraction = np.zeros((d, BLOCK))
-    weights = np.empty((d, len(taps), BLOCK))
+    base, fraction, low, scale = places(offset, inverse)
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
-        block = positions[start:stop]
-        for k in range(d):
-            place(block, k, offset, inverse, base, fraction)
-            _weights(weights[k], fraction[k], len(taps))
-        if d == 1:
-            _add_1d(mesh, base, weights, mass[start:stop], taps)
-        elif d == 2:
-            _add_2d(mesh, shape, base, weights, mass[start:stop], taps)
+        place(positions[start:stop], base, fraction, low, scale)
+        if len(shape) == 1:
+            _add_1d(mesh, base, fraction, mass[start:stop], taps)
+        elif len(shape) == 2:
+            _add_2d(mesh, shape, base, fraction, mass[start:stop], taps)
         else:
-            _add_3d(mesh, shape, base, weights, mass[start:stop], taps)
+            _add_3d(mesh, shape, base, fraction, mass[start:stop], taps)
 
 
 @njit(cache=True, parallel=True)
@@ -189,84 +124,70 @@ def spread(shape, positions, mass, offset, inverse, stripes, taps):
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _read_1d(mesh, base, weights, slopes, value, gradient, taps):
+def _read_1d(mesh, base, fraction, inverse, value, gradient, taps):
     for q in range(len(value)):
-        node = np.uint64(base[0, q])
-        v, gx = 0.0, 0.0
-        for i in range(np.uint64(len(taps))):
-            v += mesh[node + i] * weights[0, i, q]
-            gx += mesh[node + i] * slopes[0, i, q]
-        value[q] = v
-        gradient[q, 0] = gx
+        t, row = fraction[q, 0], load(mesh, np.uint64(base[q, 0]), taps)
+        value[q] = dot(row, spline(t, taps, 0))
+        gradient[q, 0] = dot(row, spline(t, taps, 1)) * inverse[0]
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _read_2d(mesh, shape, base, weights, slopes, value, gradient, taps):
-    order = np.uint64(len(taps))
+def _read_2d(mesh, shape, base, fraction, inverse, value, gradient, taps):
     stride = np.uint64(shape[-1])
     for q in range(len(value)):
-        node = np.uint64(base[0, q]) * stride + np.uint64(base[1, q])
-        v, gx, gy = 0.0, 0.0, 0.0
-        for i in range(order):
-            row, slope = 0.0, 0.0
-            for j in range(order):
-                m = mesh[node + j]
-                row += m * weights[1, j, q]
-                slope += m * slopes[1, j, q]
-            v += weights[0, i, q] * row
-            gx += slopes[0, i, q] * row
-            gy += weights[0, i, q] * slope
+        node = np.uint64(base[q, 0]) * stride + np.uint64(base[q, 1])
+        x, y = fraction[q, 0], fraction[q, 1]
+        lead, slope = spline(x, taps, 0), spline(x, taps, 1)
+        v, g = fill(0.0, taps), fill(0.0, taps)
+        for i in range(np.uint64(len(taps))):
+            row = load(mesh, node, taps)
+            v, g = axpy(pick(lead, i), row, v), axpy(pick(slope, i), row, g)
             node += stride
-        value[q] = v
-        gradient[q, 0] = gx
-        gradient[q, 1] = gy
+        along = spline(y, taps, 0)
+        value[q] = dot(v, along)
+        gradient[q, 0] = dot(g, along) * inverse[0]
+        gradient[q, 1] = dot(v, spline(y, taps, 1)) * inverse[1]
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _read_3d(mesh, shape, base, weights, slopes, value, gradient, taps):
+def _read_3d(mesh, shape, base, fraction, inverse, value, gradient, taps):
     order = np.uint64(len(taps))
     stride = np.uint64(shape[-1])
     plane = np.uint64(shape[-2] * shape[-1])
     for q in range(len(value)):
-        node = np.uint64(base[0, q]) * plane + np.uint64(base[1, q]) * stride + np.uint64(base[2, q])
-        v, gx, gy, gz = 0.0, 0.0, 0.0, 0.0
+        node = np.uint64(base[q, 0]) * plane + np.uint64(base[q, 1]) * stride + np.uint64(base[q, 2])
+        x, y, z = fraction[q, 0], fraction[q, 1], fraction[q, 2]
+        lead, slope = spline(x, taps, 0), spline(x, taps, 1)
+        side, tilt = spline(y, taps, 0), spline(y, taps, 1)
+        v, gx, gy = fill(0.0, taps), fill(0.0, taps), fill(0.0, taps)
         for i in range(order):
+            sheet, steep = fill(0.0, taps), fill(0.0, taps)
+            here = node + i * plane
             for j in range(order):
-                here = node + i * plane + j * stride
-                row, slope = 0.0, 0.0
-                for k in range(order):
-                    m = mesh[here + k]
-                    row += m * weights[2, k, q]
-                    slope += m * slopes[2, k, q]
-                both = weights[0, i, q] * weights[1, j, q]
-                v += both * row
-                gx += slopes[0, i, q] * weights[1, j, q] * row
-                gy += weights[0, i, q] * slopes[1, j, q] * row
-                gz += both * slope
-        value[q] = v
-        gradient[q, 0], gradient[q, 1], gradient[q, 2] = gx, gy, gz
+                row = load(mesh, here, taps)
+                sheet, steep = axpy(pick(side, j), row, sheet), axpy(pick(tilt, j), row, steep)
+                here += stride
+            v, gx = axpy(pick(lead, i), sheet, v), axpy(pick(slope, i), sheet, gx)
+            gy = axpy(pick(lead, i), steep, gy)
+        along = spline(z, taps, 0)
+        value[q] = dot(v, along)
+        gradient[q, 0], gradient[q, 1] = dot(gx, along) * inverse[0], dot(gy, along) * inverse[1]
+        gradient[q, 2] = dot(v, spline(z, taps, 1)) * inverse[2]
 
 
 @njit(cache=True)
 def _gather_stripe(mesh, shape, positions, offset, inverse, value, gradient, first, last, taps):
-    d = len(shape)
-    base = np.zeros((d, BLOCK), np.int64)
-    fraction = np.zeros((d, BLOCK))
-    weights = np.empty((d, len(taps), BLOCK))
-    slopes = np.empty((d, len(taps), BLOCK))
+    base, fraction, low, scale = places(offset, inverse)
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
-        block = positions[start:stop]
-        for k in range(d):
-            place(block, k, offset, inverse, base, fraction)
-            weights_and_slopes(weights[k], slopes[k], fraction[k], inverse[k], len(taps))
+        place(positions[start:stop], base, fraction, low, scale)
         v, g = value[start:stop], gradient[start:stop]
-        if d == 1:
-            _read_1d(mesh, base, weights, slopes, v, g, taps)
-        elif d == 2:
-            _read_2d(mesh, shape, base, weights, slopes, v, g, taps)
+        if len(shape) == 1:
+            _read_1d(mesh, base, fraction, inverse, v, g, taps)
+        elif len(shape) == 2:
+            _read_2d(mesh, shape, base, fraction, inverse, v, g, taps)
         else:
-            _read_3d(mesh, shape, base, weights, slopes, v, g, taps)
+            _read_3d(mesh, shape, base, fraction, inverse, v, g, taps)
 
 
 @njit(cache=True, parallel=True)

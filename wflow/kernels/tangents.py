@@ -1,74 +1,61 @@
 """First derivatives of what cubic splines spread and second ones of what they read, as particles move.
 
 Meshes are as in `kernels.splines`, with four taps. One, two and three dimensions share the loops: an axis that is
-missing has one node, of weight 1 and slope 0.
+missing has one node, of weight 1.
 """
 
 import numpy as np
 from numba import njit, prange
 
-from wflow.kernels.splines import BLOCK, place, weights_and_slopes
+from wflow.kernels.splines import BLOCK, place, places
+from wflow.kernels.taps import spline
+from wflow.kernels.vectors import axpy, dot, fill, load, pick, scaled, store
 
 TAPS = 4
+CUBIC = (0.0,) * TAPS  # what `spline` takes the order from
 _REASSOCIATE = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, fastmath=_REASSOCIATE)
-def _curves(curves, fraction, inverse):
-    """Second derivatives of cubic B-splines: second differences of hats."""
-    scale = inverse * inverse
-    for q in range(BLOCK):
-        t = fraction[q]
-        curves[0, q], curves[1, q] = (1.0 - t) * scale, (3.0 * t - 2.0) * scale
-        curves[2, q], curves[3, q] = (1.0 - 3.0 * t) * scale, t * scale
+@njit(cache=True, inline="always")
+def _of(rows, q, axis):
+    """Row q (d,) on one of three axes, of which the first may be missing: 0 there."""
+    missing = 3 - rows.shape[1]
+    return rows[q, axis - missing] if axis >= missing else rows[q, 0] * 0
 
 
-@njit(cache=True)
-def _tables(missing):
-    """Places, weights, slopes and second derivatives of a block, those of the missing axes filled."""
-    base, tables = np.zeros((3, BLOCK), np.int64), np.zeros((3, 3, TAPS, BLOCK))
-    tables[0, :missing, 0] = 1.0
-    return base, tables
-
-
-@njit(cache=True)
-def _fill(block, offset, inverse, base, tables, curved):
-    """The tables of a block of particles (m, d), in the last d rows."""
-    fraction, d = np.zeros((block.shape[1], BLOCK)), block.shape[1]
-    for k in range(d):
-        row = 3 - d + k
-        place(block, k, offset, inverse, base[3 - d :], fraction)
-        weights_and_slopes(tables[0, row], tables[1, row], fraction[k], inverse[k], TAPS)
-        if curved:
-            _curves(tables[2, row], fraction[k], inverse[k])
+@njit(cache=True, inline="always")
+def _weights(t, taps):
+    """Weights of an axis, 1 at the only node of a missing one."""
+    return spline(t, CUBIC, 0) if taps > 1 else fill(1.0, CUBIC)
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _add(mesh, sides, taps, base, tables, mass, moves):
-    w, s = tables[0], tables[1]
-    last, stride = moves.shape[1] - 1, np.uint64(sides[2])
+def _add(mesh, sides, taps, base, fraction, mass, moves, inverse):
+    d, stride = moves.shape[1], np.uint64(sides[2])
     for q in range(len(mass)):
-        for i in range(taps[0]):
-            for j in range(taps[1]):
-                node = np.uint64((base[0, q] + i) * sides[1] + base[1, q] + j) * stride + np.uint64(base[2, q])
-                both = w[0, i, q] * w[1, j, q]
-                lead = mass[q] * both
-                if last > 0:
-                    lead += moves[q, last - 1] * w[0, i, q] * s[1, j, q]
-                if last > 1:
-                    lead += moves[q, 0] * s[0, i, q] * w[1, j, q]
-                along = moves[q, last] * both
-                for k in range(np.uint64(TAPS)):
-                    mesh[node + k] += lead * w[2, k, q] + along * s[2, k, q]
+        x, y, z = _of(fraction, q, 0), _of(fraction, q, 1), _of(fraction, q, 2)
+        bx, by, bz = _of(base, q, 0), _of(base, q, 1), np.uint64(_of(base, q, 2))
+        lead, slope, side, tilt = _weights(x, taps[0]), spline(x, CUBIC, 1), _weights(y, taps[1]), spline(y, CUBIC, 1)
+        still, along = spline(z, CUBIC, 0), scaled(moves[q, d - 1] * inverse[d - 1], spline(z, CUBIC, 1))
+        for i in range(np.uint64(taps[0])):
+            for j in range(np.uint64(taps[1])):
+                node = np.uint64((bx + i) * sides[1] + by + j) * stride + bz
+                both = pick(lead, i) * pick(side, j)
+                change = mass[q] * both
+                if d > 1:
+                    change += moves[q, d - 2] * inverse[d - 2] * pick(lead, i) * pick(tilt, j)
+                if d > 2:
+                    change += moves[q, 0] * inverse[0] * pick(slope, i) * pick(side, j)
+                store(mesh, node, axpy(change, still, axpy(both, along, load(mesh, node, CUBIC))))
 
 
 @njit(cache=True)
 def _spread_stripe(mesh, sides, taps, positions, mass, moves, offset, inverse, first, last):
-    base, tables = _tables(3 - positions.shape[1])
+    base, fraction, low, scale = places(offset, inverse)
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
-        _fill(positions[start:stop], offset, inverse, base, tables, False)
-        _add(mesh, sides, taps, base, tables, mass[start:stop], moves[start:stop])
+        place(positions[start:stop], base, fraction, low, scale)
+        _add(mesh, sides, taps, base, fraction, mass[start:stop], moves[start:stop], inverse)
 
 
 @njit(cache=True, parallel=True)
@@ -96,44 +83,50 @@ def spread(sides, taps, positions, mass, moves, offset, inverse, stripes):
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
-def _read(mesh, sides, taps, base, tables, out):
+def _read(mesh, sides, taps, base, fraction, inverse, out):
     """Second derivatives of the three axes, of which the last d are kept."""
-    w, s, c = tables[0], tables[1], tables[2]
     d, stride = out.shape[1], np.uint64(sides[2])
     for q in range(len(out)):
-        xx, xy, xz, yy, yz, zz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for i in range(taps[0]):
-            for j in range(taps[1]):
-                node = np.uint64((base[0, q] + i) * sides[1] + base[1, q] + j) * stride + np.uint64(base[2, q])
-                value, slope, curve = 0.0, 0.0, 0.0
-                for k in range(np.uint64(TAPS)):
-                    m = mesh[node + k]
-                    value += m * w[2, k, q]
-                    slope += m * s[2, k, q]
-                    curve += m * c[2, k, q]
-                xx += c[0, i, q] * w[1, j, q] * value
-                xy += s[0, i, q] * s[1, j, q] * value
-                xz += s[0, i, q] * w[1, j, q] * slope
-                yy += w[0, i, q] * c[1, j, q] * value
-                yz += w[0, i, q] * s[1, j, q] * slope
-                zz += w[0, i, q] * w[1, j, q] * curve
-        out[q, d - 1, d - 1] = zz
+        x, y, z = _of(fraction, q, 0), _of(fraction, q, 1), _of(fraction, q, 2)
+        bx, by, bz = _of(base, q, 0), _of(base, q, 1), np.uint64(_of(base, q, 2))
+        lead, slope, curve = _weights(x, taps[0]), spline(x, CUBIC, 1), spline(x, CUBIC, 2)
+        side, tilt, bend = _weights(y, taps[1]), spline(y, CUBIC, 1), spline(y, CUBIC, 2)
+        along, steep = spline(z, CUBIC, 0), spline(z, CUBIC, 1)
+        v, xx, xy, yy, gx, gy = (
+            fill(0.0, CUBIC),
+            fill(0.0, CUBIC),
+            fill(0.0, CUBIC),
+            fill(0.0, CUBIC),
+            fill(0.0, CUBIC),
+            fill(0.0, CUBIC),
+        )
+        for i in range(np.uint64(taps[0])):
+            for j in range(np.uint64(taps[1])):
+                node = np.uint64((bx + i) * sides[1] + by + j) * stride + bz
+                row = load(mesh, node, CUBIC)
+                v = axpy(pick(lead, i) * pick(side, j), row, v)
+                gx = axpy(pick(slope, i) * pick(side, j), row, gx)
+                gy = axpy(pick(lead, i) * pick(tilt, j), row, gy)
+                xx = axpy(pick(curve, i) * pick(side, j), row, xx)
+                xy = axpy(pick(slope, i) * pick(tilt, j), row, xy)
+                yy = axpy(pick(lead, i) * pick(bend, j), row, yy)
+        out[q, d - 1, d - 1] = dot(v, spline(z, CUBIC, 2)) * inverse[d - 1] ** 2
         if d > 1:
-            out[q, d - 2, d - 2] = yy
-            out[q, d - 2, d - 1] = out[q, d - 1, d - 2] = yz
+            out[q, d - 2, d - 2] = dot(yy, along) * inverse[d - 2] ** 2
+            out[q, d - 2, d - 1] = out[q, d - 1, d - 2] = dot(gy, steep) * inverse[d - 2] * inverse[d - 1]
         if d > 2:
-            out[q, 0, 0] = xx
-            out[q, 0, 1] = out[q, 1, 0] = xy
-            out[q, 0, 2] = out[q, 2, 0] = xz
+            out[q, 0, 0] = dot(xx, along) * inverse[0] ** 2
+            out[q, 0, 1] = out[q, 1, 0] = dot(xy, along) * inverse[0] * inverse[1]
+            out[q, 0, 2] = out[q, 2, 0] = dot(gx, steep) * inverse[0] * inverse[2]
 
 
 @njit(cache=True)
 def _read_stripe(mesh, sides, taps, positions, offset, inverse, out, first, last):
-    base, tables = _tables(3 - positions.shape[1])
+    base, fraction, low, scale = places(offset, inverse)
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
-        _fill(positions[start:stop], offset, inverse, base, tables, True)
-        _read(mesh, sides, taps, base, tables, out[start:stop])
+        place(positions[start:stop], base, fraction, low, scale)
+        _read(mesh, sides, taps, base, fraction, inverse, out[start:stop])
 
 
 @njit(cache=True, parallel=True)
