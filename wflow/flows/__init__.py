@@ -23,6 +23,7 @@ from wflow.expression import as_vector_field
 from wflow.flows.blob import make_part
 from wflow.flows.density import DensityFlow
 from wflow.flows.diffusion import Diffusion
+from wflow.flows.driven import make_driven
 from wflow.flows.gaussian import GaussianFlow, resolved
 from wflow.flows.interactions import InteractionPart
 from wflow.flows.particles import ParticleFlow
@@ -129,7 +130,7 @@ def _density_flow(terms: Terms, metric: Any, state: Density, extra: Any, rtol: f
     if isinstance(metric, FisherRao | WassersteinFisherRao):
         walls = np.zeros(grid.cells, bool) if form is None else form.log_cells == -np.inf
         check_reaction(terms, state, metric, drift is not None, walls)
-    return DensityFlow(terms, metric, variation, diffusion, drift, rtol)
+    return DensityFlow(terms, metric, variation, diffusion, drift, rtol, make_driven(terms, variation, drift))
 
 
 def _has_walls(target: Target, grid: Grid) -> bool:

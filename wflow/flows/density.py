@@ -17,6 +17,7 @@ from wflow.arrays import Array
 from wflow.errors import InputError
 from wflow.flows.boxes import kernel_faces, mean_on_faces, padded, wraps
 from wflow.flows.diffusion import Diffusion, damping
+from wflow.flows.driven import Driven
 from wflow.flows.filtration import settled
 from wflow.flows.jko_box import box_refusal, box_step
 from wflow.flows.jko_line import Line, line_refusal, make_line
@@ -47,6 +48,7 @@ class DensityFlow:
     diffusion: Diffusion | None
     extra: Drift | None
     rtol: float
+    driven: Driven | None = None
 
     @cached_property
     def facts(self) -> Facts:
@@ -119,11 +121,13 @@ class DensityFlow:
 
     def _rate(self, time: float, grid: Any, q: Array) -> Array:
         out = np.zeros(q.shape)
-        if self.diffusion is not None:
+        if self.driven is not None:
+            out = self.driven.rate(time, q)
+        elif self.diffusion is not None:
             out = self.diffusion.rate(time, q)
         elif self.terms:
             out = upwind_rate(grid, q, descent_velocities(grid, self.variation.slope(time, q)))
-        if self.extra is not None:
+        if self.extra is not None and self.driven is None:
             out = out + upwind_rate(grid, q, self.extra.velocities(time))
         if isinstance(self.metric, WassersteinFisherRao):
             out = out - self.metric.reaction * q * centred(q, self.variation.slope(time, q))
@@ -149,9 +153,11 @@ class DensityFlow:
         return max(SHAPED if self.terms.shapes else 1e-14, min(1e-6, self.rtol * scale))
 
     def resolvent(self, time: float, guess: Density, base: Array, scale: float) -> Solve:
-        if self.diffusion is None or self.extra is not None or not self.diffusion.frozen:
+        alone = self.driven or (self.diffusion if self.extra is None else None)
+        reacting = isinstance(self.metric, WassersteinFisherRao)
+        if alone is None or reacting or not alone.frozen:
             return self._krylov(time, guess, base, scale)
-        answer = self.diffusion.implicit(time, guess.values, base, scale, self._inner(scale))
+        answer = alone.implicit(time, guess.values, base, scale, self._inner(scale))
         values = answer.values.reshape(base.shape)
         return Solve(guess.at(values), answer.iterations, answer.linear, answer.converged)
 
@@ -172,8 +178,9 @@ class DensityFlow:
         """(1 - scale · Jacobian)⁻¹ of the diffusive part; the identity where there is none."""
         if not (self.terms.densities or self.terms.shapes):
             return lambda r: r
-        if self.diffusion is not None:
-            return self.diffusion.inverse(time, q, scale, exact)
+        diffusion = self.diffusion if self.driven is None else self.driven.diffusion
+        if diffusion is not None:
+            return diffusion.inverse(time, q, scale, exact)
         # δξ = stiffness · δq and the flux q ∇δξ: again D + s A, with D = 1/stiffness and q on the faces.
         held = np.maximum(q, 0.0)
         faces = [mean_on_faces(grid, held, axis) for axis in range(grid.dim)]

@@ -6,6 +6,7 @@ A an M-matrix, so that Newton converges monotonically from any start (Ortega & R
 elsewhere, where δu = (r - s A δw)/p needs no division by Φ' and passes through u = 0.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,21 @@ from wflow.flows.reference import Weights
 from wflow.functionals import Generator
 from wflow.kernels import stencil
 from wflow.linalg.cg import solve
-from wflow.linalg.multigrid import Operator
+from wflow.linalg.krylov import solve_linear
+from wflow.linalg.multigrid import Operator, build, cycle
 
 # Where Φ'(0) = 0 nothing is conducted into a vacuum, and Newton moves a front a cell an iteration. After so many it
 # begins again from where every cell conducts: a porous medium from half a box, dt from 1 to 1e4, then takes 15 to 50
 # iterations in all, not as many as there are cells.
 STALLED = 8
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A rate of q that stands beside the filtration, and its derivative, q ↦ (δw ↦ δrate)."""
+
+    rate: Callable[[Array], Array]
+    along: Callable[[Array], Callable[[Array], Array]]
 
 
 @dataclass(frozen=True)
@@ -81,22 +91,26 @@ def newton_step(
     start: Array,
     rtol: float,
     most: int = 60,
+    beside: Beside | None = None,
 ) -> Filtered:
     """The nonlinear step; converged when the L1 residual is below rtol times the mass, or when it has stopped falling
-    within a thousand times that, which is where rounding of steep pressures may leave it."""
+    within a thousand times that, which is where rounding of steep pressures may leave it.
+
+    The mass is that of `start`: a `base` that holds a rate out of a vacuum, 1e12 of it, has digits for nothing else.
+    """
     p, held = weights.cells, weights.cells > 0.0
-    safe = np.where(held, p, 1.0)
-    goal = rtol * float(np.abs(base).sum())
+    mass = float(np.abs(start).sum())
+    goal = rtol * mass
     # A floor on the start only: at u = 0 a steep Φ is infinite, and where Φ is bounded above, w can only halve its way
-    # up from far below.
-    u = start / safe
-    u = np.maximum(u, 1e-8 * u.max() if generator.steep else 0.0)
+    # up from far below. Of the mean of u: where p is thin, u may be e^200.
+    u = np.maximum(start / np.where(held, p, 1.0), 1e-8 * mass / p.sum() if generator.steep else 0.0)
     shift = vacuum_pressure(generator)
     linear, before = 0, np.inf
     with np.errstate(all="ignore"):
         for iteration in range(most):
             w = np.where(held, generator.pressure(u) - shift, 0.0)
-            residual = np.where(held, base - p * u - scale * stiffness_product(weights, w), 0.0)
+            rate = -stiffness_product(weights, w) + (0.0 if beside is None else beside.rate(p * u))
+            residual = np.where(held, base - p * u + scale * rate, 0.0)
             size = float(np.abs(residual).sum())
             if not np.isfinite(size):
                 return Filtered(p * u, iteration, linear, False)
@@ -106,12 +120,44 @@ def newton_step(
             if iteration == STALLED and not generator.steep:
                 u, before = np.where(held, np.maximum(u, base.sum() / p.sum()), u), np.inf
                 continue
+            slope = None if beside is None else beside.along(p * u)
+            accuracy = min(1e-2, max(1e-12, 0.1 * goal / size))
             diag = np.where(held, p / np.maximum(generator.diffusivity(u), 1e-200), 0.0)
-            system = operator(weights, np.minimum(diag, 1e200), scale)
-            answer = solve(system, residual, rtol=min(1e-2, max(1e-12, 0.1 * goal / size)))
-            linear += answer.iterations
-            u = _update(generator, weights, u, w, answer.w, residual, scale, shift)
+            step, used = _newton_direction(weights, diag, scale, residual, accuracy, slope)
+            linear += used
+            u = _update(generator, weights, u, w, step, residual, scale, shift)
     return Filtered(p * u, most, linear, False)
+
+
+def _newton_direction(
+    weights: Weights,
+    diag: Array,
+    scale: float,
+    rhs: Array,
+    rtol: float,
+    slope: Callable[[Array], Array] | None,
+) -> tuple[Array, int]:
+    """δw with (D + s A - s J) δw = r, and iterations.
+
+    With J by GMRES, D + s A inverted first, by one multigrid cycle: in w a vacuum counts as much as any other cell.
+    """
+    system = operator(weights, np.minimum(diag, 1e200), scale)
+    if slope is None:
+        answer = solve(system, rhs, rtol=rtol)
+        return answer.w, answer.iterations
+    hierarchy = None if rhs.shape[0] == rhs.shape[1] == 1 else build(system)
+
+    def inverse(r: Array) -> Array:
+        if hierarchy is None:
+            return solve(system, r).w
+        step = np.empty(r.shape)
+        cycle(hierarchy, r, step)
+        return step
+
+    def product(w: Array) -> Array:
+        return inverse(system.diag * w + scale * (stiffness_product(weights, w) - slope(w)))
+
+    return solve_linear(product, inverse(rhs), None, max(rtol, 1e-10))
 
 
 def vacuum_pressure(generator: Generator) -> float:

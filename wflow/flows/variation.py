@@ -103,6 +103,13 @@ class Variation:
                 out += weight * term.generator.diffusivity(u) / held
         return out
 
+    def along(self, q: Array, change: Array) -> Array:
+        """The derivative of ξ where q changes; energies of gradients are left out."""
+        out = self.stiffness(q) * change
+        for weight, conv in self._convolutions:
+            out += weight * conv(change)
+        return out
+
     def curvature(self, q: Array) -> Any:
         """δξ/δq without interactions, a sparse matrix of the cells."""
         local = diags(self.stiffness(q).ravel())

@@ -5,7 +5,7 @@ from numba import njit
 
 
 @njit(cache=True)
-def _slope(below, here, above):
+def limited_slope(below, here, above):
     """Van Leer's limiter: the harmonic mean of the one-sided differences, 0 at an extremum.
 
     Smooth where the data are monotone, which Newton needs, and at most twice either difference, so that the
@@ -29,10 +29,10 @@ def subtract_divergence(values, velocity, spacing, periodic, out):
                 left, right = values[a, i, b], values[a, j, b]
                 flat_left, flat_right = i == 0 and not periodic, j == n - 1 and not periodic
                 if v > 0.0:
-                    tilt = 0.0 if flat_left else _slope(values[a, before, b], left, right)
+                    tilt = 0.0 if flat_left else limited_slope(values[a, before, b], left, right)
                     flux = v * (left + 0.5 * tilt)
                 else:
-                    tilt = 0.0 if flat_right else _slope(left, right, values[a, after, b])
+                    tilt = 0.0 if flat_right else limited_slope(left, right, values[a, after, b])
                     flux = v * (right - 0.5 * tilt)
                 out[a, i, b] -= flux / spacing
                 out[a, j, b] += flux / spacing
