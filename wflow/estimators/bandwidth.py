@@ -14,6 +14,7 @@ from wflow.errors import InputError, choose
 from wflow.estimators.cloud import Array, check_positions, check_weights
 from wflow.estimators.likelihood import likelihood_factor
 from wflow.kernels import clouds
+from wflow.kernels.shares import threads_for
 
 BINS = 2**12
 MOMENTS = 7  # Botev's l: stages of the plug-in
@@ -85,7 +86,8 @@ def rule_bandwidth(samples: Array, weights: Array, rule: str) -> Array:
     """As `bandwidths`, for checked samples and weights of sum 1."""
     choose(rule, RULES, "bandwidth rule")
     d = samples.shape[1]
-    squares, mean, variance = clouds.moments(samples, weights)
+    with threads_for(2.0 * samples.size):
+        squares, mean, variance = clouds.moments(samples, weights)
     if squares > 1 - 1e-12:
         raise InputError(f"the bandwidth rule {rule!r} needs two samples with weight, found one; give a number")
     deviation = np.sqrt(variance / (1 - squares))

@@ -1,6 +1,7 @@
 """A cell list: which sources lie within reach of which points, for clouds too clustered for a dense mesh."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Array
 from wflow.kernels import pairs
+from wflow.kernels.shares import threads_for
 
 CUT = 6.5  # bandwidths: the kernel there is 7e-10 of its peak
 SPLIT = 2  # cells on a cut: with 2, five cells an axis hold all neighbours
@@ -38,7 +40,8 @@ class PairSums:
         """Sums of masses (fields, n) times exp(-|x/width|^2/2), (fields, n), and the gradient of the first, (n,
         d)."""
         carried = np.ascontiguousarray(masses[:, self.source])
-        found, slopes = pairs.run_sums(self.points, self.groups, self.columns, carried, self.starts, self.stops)
+        with threads_for(self.pairs):
+            found, slopes = pairs.run_sums(self.points, self.groups, self.columns, carried, self.starts, self.stops)
         values, gradient = np.empty_like(found), np.empty_like(slopes)
         values[self.order], gradient[self.order] = found, slopes / self.width
         return np.ascontiguousarray(values.T), gradient
@@ -48,8 +51,9 @@ class PairSums:
         (n,) and move; `moves` (n, d) are masses times velocities."""
         carried = moves[self.source] / self.width
         carried = np.ascontiguousarray((carried if self.facing is None else carried * self.facing).T)
-        runs = self.starts, self.stops
-        found, slopes = pairs.run_tangents(self.points, self.groups, self.columns, change[self.source], carried, *runs)
+        shape = self.points, self.groups, self.columns
+        with threads_for(self.pairs):
+            found, slopes = pairs.run_tangents(*shape, change[self.source], carried, self.starts, self.stops)
         values, gradient = np.empty_like(found), np.empty_like(slopes)
         values[self.order], gradient[self.order] = found, slopes / self.width
         return values, gradient
@@ -57,12 +61,13 @@ class PairSums:
     def curvature(self, masses: Array) -> Array:
         """The second derivatives (n, d, d) of the sums of masses (n,)."""
         runs = self.starts, self.stops
-        found = pairs.run_curvatures(self.points, self.groups, self.columns, masses[self.source], *runs)
+        with threads_for(self.pairs):
+            found = pairs.run_curvatures(self.points, self.groups, self.columns, masses[self.source], *runs)
         out = np.empty_like(found)
         out[self.order] = found / (self.width[:, None] * self.width)
         return out
 
-    @property
+    @cached_property
     def pairs(self) -> float:
         """How many pairs are summed."""
         felt = np.sum(self.stops - self.starts, axis=1)

@@ -8,6 +8,7 @@ from wflow.estimators.bandwidth import check_bandwidth
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Array, check_positions, check_weights
 from wflow.kernels import sums
+from wflow.kernels.shares import threads_for
 
 ZERO_WEIGHT = -1e300  # a finite stand-in for log 0
 
@@ -48,7 +49,8 @@ def direct_log_density(
         # Coordinates from the middle of the samples keep the digits of a cloud far from the origin.
         middle = extent.mean(axis=0)
         columns = np.ascontiguousarray(((samples - middle) / width).T)
-        logs, shifts = sums.log_sums((points - middle) / width, columns, log_weights)
+        with threads_for(float(len(points)) * len(samples)):
+            logs, shifts = sums.log_sums((points - middle) / width, columns, log_weights)
     else:
         logs, shifts = _boxed(points, samples, log_weights, width, box)
     log_norm = np.sum(np.log(width)) + 0.5 * len(width) * np.log(2 * np.pi)
@@ -60,4 +62,5 @@ def _boxed(points: Array, samples: Array, log_weights: Array, width: Array, box:
     period = np.where(mirrored, 2.0, 1.0) * (box.upper - box.lower) / width
     reach = np.ceil(9.0 / period + 0.5).astype(np.int64)
     columns = np.ascontiguousarray(((samples - box.lower) / width).T)
-    return sums.log_sums_boxed((points - box.lower) / width, columns, log_weights, period, mirrored, reach)
+    with threads_for(30.0 * len(points) * len(samples)):
+        return sums.log_sums_boxed((points - box.lower) / width, columns, log_weights, period, mirrored, reach)

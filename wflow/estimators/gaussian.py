@@ -10,6 +10,7 @@ from wflow.errors import InputError
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Estimate, check_positions, check_weights
 from wflow.kernels import clouds
+from wflow.kernels.shares import threads_for
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class GaussianFit:
         positions, _ = check_positions(positions, box)
         weights = check_weights(weights, len(positions))
         n, d = positions.shape
-        squares, mean, _ = clouds.moments(positions, weights)
+        with threads_for(2.0 * positions.size):
+            squares, mean, _ = clouds.moments(positions, weights)
         delta = positions - mean
         # Without BLAS, whose bits may depend on its threads.
         covariance = np.einsum("i,ij,ik->jk", weights, delta, delta) / max(1 - squares, np.finfo(float).tiny)

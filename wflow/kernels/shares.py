@@ -1,16 +1,39 @@
-"""Work on many rows shared out over threads, in pieces whose borders depend on the number of rows alone."""
+"""Work on many rows shared out over threads, in pieces whose borders depend on the number of rows alone; and small
+work kept on one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 
-from numba import get_num_threads
+from numba import get_num_threads, set_num_threads
 
 from wflow.kernels.noise import BLOCK
 
 SHARE = (
     32 * BLOCK
 )  # rows at a time: a few arrays of them stay in the second-level cache, and a call costs 2 % of the work
+
+WORTH = 1e5  # terms of a sum, a nanosecond or two each: to wake a thread takes 0.03 ms, and 20 where it has no core
+
+
+@contextmanager
+def threads_for(terms: float) -> Iterator[None]:
+    """Let kernels of so many terms use all threads where they are worth it, else one.
+
+    >>> with threads_for(8.0):
+    ...     get_num_threads()
+    1
+    """
+    before = get_num_threads()
+    if terms >= WORTH or before == 1:
+        yield
+        return
+    set_num_threads(1)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
 
 
 def share_out(work: Callable[[int, int], None], count: int) -> None:
