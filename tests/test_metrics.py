@@ -169,6 +169,17 @@ def cubic_inverse(y, near):
     return np.array([y[0] - np.log(y[1]) ** 3, np.log(y[1])])
 
 
+FINE = {}
+
+
+def fine_end(objective, metric):
+    """Where the flow leads, once for all steppers."""
+    if id(metric) not in FINE:
+        arguments = {"dt": 0.3 / 400, "steps": 400, "metric": metric, "stepper": SSPRK3(), "save": "ends"}
+        FINE[id(metric)] = wf.run(objective, START, **arguments).final.x
+    return FINE[id(metric)]
+
+
 @pytest.mark.parametrize(
     "metric",
     [
@@ -182,14 +193,13 @@ def cubic_inverse(y, near):
 @pytest.mark.parametrize("stepper", [ExplicitEuler, Heun], ids=lambda s: s.__name__)
 def test_order_in_time_in_every_metric(stepper, metric):
     objective = wf.Potential("(x + y**3)**2 + exp(y)**2") if isinstance(metric, Chart) else V
-    fine = wf.run(objective, START, dt=0.3 / 400, steps=400, metric=metric, stepper=SSPRK3(), save="ends").final.x
-    errors = []
-    for steps in (16, 32, 64):
+    fine, errors = fine_end(objective, metric), []
+    for steps in (32, 64):
         end = wf.run(
             objective, START, dt=0.3 / steps, steps=steps, metric=metric, stepper=stepper(), save="ends"
         ).final.x
         errors.append(np.abs(end - fine).max())
-    assert abs(np.log2(errors[1] / errors[2]) - stepper.order) < 0.1
+    assert abs(np.log2(errors[0] / errors[1]) - stepper.order) < 0.1
 
 
 def test_the_metrics_above_are_all_that_are_defined_on_points():

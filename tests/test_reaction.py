@@ -32,6 +32,7 @@ KL, START = wf.FDivergence("reverse-kl", NORMAL), wf.Gaussian([1.0], 4.0)
 WELLS = wf.Gibbs("(x**2 - 1)**2 + x/4", temperature=0.4)
 WIDE = wf.Gibbs("(x**2 - 1)**2/4 + x/4")
 GRID = wf.Grid(-2.0, 2.0, 60)
+FINE = {}  # references that several steppers are held against
 
 
 def rough(grid, seed=0, decades=2.0):
@@ -66,10 +67,10 @@ def test_orders_in_log_q_against_the_closed_flow(stepper):
     F, q = wf.FDivergence("reverse-kl", WELLS), wf.Density(GRID, wf.Gaussian([0.4], 0.05))
     expected = relaxed(q.values, wf.Density(GRID, WELLS).values, 0.8)
     errors = []
-    for n in (16, 32, 64):
+    for n in (32, 64):
         end = wf.run(F, q, dt=0.8 / n, steps=n, metric=FisherRao(), stepper=stepper(), save="ends").final
         errors.append(np.abs(end.values - expected).sum() * GRID.volume)
-    assert abs(np.log2(errors[1] / errors[2]) - stepper.order) < 0.1
+    assert abs(np.log2(errors[0] / errors[1]) - stepper.order) < 0.1
 
 
 def test_the_exponential_is_exact_down_to_the_smallest_densities():
@@ -146,14 +147,16 @@ def test_transport_with_reaction_against_the_closed_flow_order_two_in_space():
 def test_orders_in_time_of_transport_with_reaction(name, stepper):
     """Strang's splitting keeps the order of steppers up to two; those of order three take the whole rate."""
     F, q = wf.FDivergence(name, NORMAL), wf.Density(wf.Grid(-2, 2, 10), wf.Gaussian([0.7], 0.5))
-    flow = make_flow(F, q, WassersteinFisherRao(0.6))
-    fine = solve_ivp(lambda t, y: flow.rate(t, q.at(y)), (0, 0.4), q.values, "DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
-    errors = []
-    for n in (16, 32, 64):
+    if name not in FINE:
+        rate = make_flow(F, q, WassersteinFisherRao(0.6)).rate
+        found = solve_ivp(lambda t, y: rate(t, q.at(y)), (0, 0.4), q.values, "DOP853", rtol=1e-12, atol=1e-13)
+        FINE[name] = found.y[:, -1]
+    fine, errors = FINE[name], []
+    for n in (32, 64):
         result = wf.run(F, q, dt=0.4 / n, steps=n, metric=WassersteinFisherRao(0.6), stepper=stepper(), save="ends")
         assert result.status is Status.COMPLETE
         errors.append(np.abs(result.final.values - fine).sum() * q.grid.volume)
-    assert abs(np.log2(errors[1] / errors[2]) - stepper.order) < 0.1
+    assert abs(np.log2(errors[0] / errors[1]) - stepper.order) < 0.1
 
 
 def test_error_of_the_split_steps_falls_with_the_tolerance():
@@ -232,8 +235,9 @@ def test_orders_in_time_on_clouds(stepper, metric):
         state = wf.run(F, q, dt=0.4 / n, steps=n, metric=metric, stepper=how, save="ends").final
         return np.concatenate([state.positions.ravel(), state.weights])
 
-    fine = end(800, SSPRK3())
-    errors = [np.abs(end(n, stepper()) - fine).max() for n in (64, 128)]
+    if metric not in FINE:
+        FINE[metric] = end(800, SSPRK3())
+    errors = [np.abs(end(n, stepper()) - FINE[metric]).max() for n in (64, 128)]
     assert abs(np.log2(errors[0] / errors[1]) - stepper.order) < 0.05
 
 
