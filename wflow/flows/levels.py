@@ -1,11 +1,15 @@
 """A problem of transport on ever coarser grids."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from wflow.arrays import Array
+from wflow.flows.convolution import Convolution, convolution
 from wflow.flows.response import Local
+from wflow.functionals import Interaction
+from wflow.grid import Grid
 from wflow.linalg.softmin import Axes
 
 COARSEST = 8  # cells along an axis
@@ -14,21 +18,47 @@ EMPTY = -700.0  # log of the smallest ratio of weights on coarser grids
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """The problem on one grid: the masses that move, the energy of where they go, the spacing."""
+    """The problem on one grid: the masses that move, the energy of where they go, interactions of what goes there with
+    their coefficients, the spacing."""
 
     masses: Array
     energy: Local
+    interactions: tuple[tuple[float, Interaction], ...]
     spacing: Array
 
     @property
     def coarser(self) -> "Level":
         """Half as many cells along the axes of more than `COARSEST`."""
         shape = tuple((n + 1) // 2 if n > COARSEST else n for n in self.masses.shape)
-        top = self.energy.logs.max()
-        weights = joined(np.exp(np.maximum(self.energy.logs - top, EMPTY)), shape)
         shift = joined(self.energy.shift, shape) * (np.prod(shape) / self.masses.size)
-        energy = Local(self.energy.generator, top + np.log(weights), shift)
-        return Level(joined(self.masses, shape), energy, self.spacing * self.masses.shape / np.array(shape))
+        logs = tuple(_joined_logs(one, shape) for one in self.energy.logs)
+        spacing = self.spacing * self.masses.shape / np.array(shape)
+        return Level(joined(self.masses, shape), Local(self.energy.generators, logs, shift), self.interactions, spacing)
+
+    @cached_property
+    def _grid(self) -> Grid:
+        return Grid(np.zeros(self.spacing.size), self.spacing * self.masses.shape, self.masses.shape)
+
+    @cached_property
+    def _convolutions(self) -> list[tuple[float, Convolution]]:
+        return [(weight, convolution(self._grid, term.field)) for weight, term in self.interactions]
+
+    def pull(self, b: Array) -> Array | float:
+        """Σ c W * b of masses b, 0 without interactions."""
+        return sum((weight * conv(b / self._grid.volume) for weight, conv in self._convolutions), start=0.0)
+
+    def value(self, b: Array) -> float:
+        """The energy of masses b."""
+        return self.energy.value(b) + 0.5 * float(np.sum(b * self.pull(b)))
+
+    @cached_property
+    def span(self) -> float:
+        """How far Σ c W varies between the cells of the box."""
+        offsets = [h * np.arange(1.0 - n, n) for h, n in zip(self.spacing, self.masses.shape, strict=True)]
+        places = np.stack([x.ravel() for x in np.meshgrid(*offsets, indexing="ij")], axis=1)
+        return float(
+            np.ptp(sum((weight * term.field.value(places) for weight, term in self.interactions), start=np.zeros(1)))
+        )
 
     @property
     def widest(self) -> float:
@@ -38,6 +68,11 @@ class Level:
     def axes(self, unit: float) -> Axes:
         """Positions along each axis, in a unit of length."""
         return [np.arange(n) * float(h / unit) for h, n in zip(self.spacing, self.masses.shape, strict=True)]
+
+
+def _joined_logs(logs: Array, shape: tuple[int, ...]) -> Array:
+    top = logs.max()
+    return top + np.log(joined(np.exp(np.maximum(logs - top, EMPTY)), shape))
 
 
 def joined(values: Array, shape: tuple[int, ...]) -> Array:

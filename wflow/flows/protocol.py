@@ -58,8 +58,9 @@ class Facts:
 class Solve:
     """The answer of an implicit solve: the state, Newton and linear iterations, and whether it converged.
 
-    `memory`, `distance` and `energies` belong to a proximal step: what the next one may start from, how far this one
-    went, and the energy before and after, where it is kept by what the memory holds.
+    `memory`, `distance`, `energies` and `moving` belong to a proximal step: what the next one may start from, how far
+    this one went, the energy before and after, where it is kept by what the memory holds, and the share of the mass
+    that the last iteration still moved, where it ended before it was to.
     """
 
     state: Any
@@ -69,6 +70,7 @@ class Solve:
     memory: Memory = field(default_factory=dict)
     distance: float = float("nan")
     energies: tuple[float, float] | None = None
+    moving: float = 0.0
 
 
 def not_steepest(metric: str, drift: Any, own: str) -> str:

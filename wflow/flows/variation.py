@@ -72,7 +72,7 @@ class Variation:
         """F[q]."""
         total = 0.0
         for (weight, term), logs in zip(self.terms.densities, self.log_targets, strict=True):
-            total += weight * float(_density_energy(term.generator, q, logs).sum())
+            total += weight * float(cell_energies(term.generator, q, logs).sum())
         if self.terms.potential:
             total += float((q * self.potential(time)).sum())
         for weight, conv in self._convolutions:
@@ -121,7 +121,7 @@ class Variation:
             return [held if logs is None else np.exp(np.log(held) - logs) for logs in self.log_targets]
 
 
-def _density_energy(generator: Any, q: Array, logs: Array | None) -> Array:
+def cell_energies(generator: Any, q: Array, logs: Array | None) -> Array:
     """p φ(q/p) in each cell; with p = 0 a cell costs nothing while it is empty."""
     out = np.zeros(q.shape)
     filled = q > 0.0

@@ -12,12 +12,13 @@ for kernels as narrow as cells, take seven times as long here, where ε spans an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from wflow.arrays import Array
 from wflow.linalg.anderson import Mixing
-from wflow.linalg.softmin import logs_of
+from wflow.linalg.softmin import lack, logs_of, self_transport
 
 BLOCKS = 16
 BLOCK_SPAN = 150.0  # largest exponent within a block of one axis
@@ -53,8 +54,8 @@ class Lattice:
 
 
 @dataclass(frozen=True)
-class Level:
-    """The dual at one ε: potentials `there` on a and `back` on b of the pair, `a` and `b` of each with itself."""
+class Dual:
+    """The potentials at one ε: potentials `there` on a and `back` on b of the pair, `a` and `b` of each with itself."""
 
     eps: float
     there: Array
@@ -71,26 +72,24 @@ class Coupling:
 
     a: Lattice
     b: Lattice
-    levels: tuple[Level, ...]
+    duals: tuple[Dual, ...]
 
     @property
     def reversed(self) -> "Coupling":
         """The transport of b to a."""
-        turned = (
-            Level(one.eps, one.back, one.there, one.b, one.a, one.divergence, one.residual) for one in self.levels
-        )
+        turned = (Dual(one.eps, one.back, one.there, one.b, one.a, one.divergence, one.residual) for one in self.duals)
         return Coupling(self.b, self.a, tuple(turned))
 
     @property
     def cost(self) -> float:
         """W2² of the point masses."""
-        return _extrapolated([level.divergence for level in self.levels[-2:]])
+        return _extrapolated([dual.divergence for dual in self.duals[-2:]])
 
     @property
     def error(self) -> float:
         """An estimate of the error of the cost: how far it has moved since the ε before, and what marginals lack."""
-        before = _extrapolated([level.divergence for level in self.levels[:2]])
-        return abs(self.cost - before) + sum(level.eps * level.residual for level in self.levels)
+        before = _extrapolated([dual.divergence for dual in self.duals[:2]])
+        return abs(self.cost - before) + sum(dual.eps * dual.residual for dual in self.duals)
 
     def spread(self) -> float:
         """What W2² gains when every point is spread evenly over its cell, to first order in the squared spacing.
@@ -98,18 +97,18 @@ class Coupling:
         The dual of a small change of a and b is what the potentials integrate to over it: Σ h²/24 ∂²f. It is
         zero for translates, and h²/12 (1 - s)(1 - 1/s) an axis where the map stretches by s.
         """
-        last = self.levels[-1]
+        last = self.duals[-1]
         pairs = ((self.a, self.b, last.back, last.a), (self.b, self.a, last.there, last.b))
         return sum(_spread(one, other, far, own, last.eps) for one, other, far, own in pairs)
 
     def images(self, axes: Sequence[Array]) -> Array:
         """Where the map takes the points of a product of axes, about the centres of mass: `(n₁, …, n_d, d)`."""
-        found = [self._images(axes, level) for level in self.levels[-2:]]
+        found = [self._images(axes, dual) for dual in self.duals[-2:]]
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) + (4.0 * found[1] - found[0]) / 3.0
 
-    def _images(self, axes: Sequence[Array], level: Level) -> Array:
-        there = _barycenters(axes, self.b, level.back, level.eps)
-        return there - _barycenters(axes, self.a, level.a, level.eps)
+    def _images(self, axes: Sequence[Array], dual: Dual) -> Array:
+        there = _barycenters(axes, self.b, dual.back, dual.eps)
+        return there - _barycenters(axes, self.a, dual.a, dual.eps)
 
 
 def couple(a: Lattice, b: Lattice) -> Coupling:
@@ -125,10 +124,10 @@ def couple(a: Lattice, b: Lattice) -> Coupling:
     halvings = max(LEVELS, int(np.log2(max(reach**2 / last, 1.0))))
     steps = last * 0.5 ** np.arange(-halvings, 1.0)
     pairs, own_a, own_b = _pair(a, b, steps), _alone(a, steps), _alone(b, steps)
-    levels = []
+    duals = []
     for eps, (f, g, cost, left), (p, own, at), (q, other, bt) in zip(steps[-LEVELS:], pairs, own_a, own_b, strict=True):
-        levels.append(Level(float(eps), f, g, p, q, cost - 0.5 * (own + other), max(left, at, bt)))
-    return Coupling(a, b, tuple(levels))
+        duals.append(Dual(float(eps), f, g, p, q, cost - 0.5 * (own + other), max(left, at, bt)))
+    return Coupling(a, b, tuple(duals))
 
 
 def _reach(x: Array, y: Array) -> float:
@@ -194,10 +193,6 @@ def _block_sums(block: Kernel, logs: Array) -> Array:
         return np.log(sums, out=sums) + top
 
 
-def _lack(masses: Array, change: Array, eps: float) -> float:
-    return float(np.sum(masses * np.abs(np.expm1(np.clip(change / eps, -50.0, 50.0)))))
-
-
 def _pair(a: Lattice, b: Lattice, steps: Array) -> list[tuple[Array, Array, float, float]]:
     """Potentials, cost and residual at the last ε, by Sinkhorn's iteration from each ε to the next."""
     log_a, log_b, g = logs_of(a.masses), logs_of(b.masses), np.zeros(b.masses.shape)
@@ -208,7 +203,7 @@ def _pair(a: Lattice, b: Lattice, steps: Array) -> list[tuple[Array, Array, floa
         for _ in range(MOST_SWEEPS if number >= 0 else SWEEPS):
             f = -eps * _log_sums(there, g / eps + log_b)
             new = -eps * _log_sums(back, f / eps + log_a)
-            left = _lack(b.masses, g - new, eps)
+            left = lack(b.masses, (g - new) / eps)
             if left < RESIDUAL:
                 break
             g = memory.mixed(g, new)
@@ -220,20 +215,14 @@ def _pair(a: Lattice, b: Lattice, steps: Array) -> list[tuple[Array, Array, floa
 
 
 def _alone(a: Lattice, steps: Array) -> list[tuple[Array, float, float]]:
-    """The same for a with itself, where the mean of old and new potential converges in a few sweeps."""
-    log_a, f = logs_of(a.masses), np.zeros(a.masses.shape)
-    found = []
+    """The same for a with itself."""
+    f, found = np.zeros(a.masses.shape), []
     for number, eps in enumerate(steps, start=LEVELS - len(steps)):
-        kernels, memory = _kernels(a.axes, a.axes, eps), Mixing(a.masses)
-        left = np.inf
-        for _ in range(MOST_SWEEPS if number >= 0 else SWEEPS):
-            new = -eps * _log_sums(kernels, f / eps + log_a)
-            left = _lack(a.masses, f - new, eps)
-            if left < RESIDUAL:
-                break
-            f = memory.mixed(f, 0.5 * (f + new))
+        kernels, most = _kernels(a.axes, a.axes, eps), MOST_SWEEPS if number >= 0 else SWEEPS
+        own = self_transport(partial(_log_sums, kernels), a.masses, RESIDUAL, f / eps, most)
+        f = eps * own.before
         if number >= 0:
-            found.append((f, float(np.sum(a.masses * (f + new))), left))
+            found.append((f, 2.0 * eps * float(np.sum(a.masses * own.mean)), own.left))
     return found
 
 

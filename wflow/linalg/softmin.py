@@ -9,7 +9,8 @@ each axis, and only a window of each line counts: O(N w) for N points and window
 whatever the range of φ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -124,15 +125,43 @@ def logs_of(masses: Array) -> Array:
         return np.log(masses)
 
 
-def self_potential(masses: Array, axes: Axes, tol: float, start: Array | None = None, most: int = 100) -> Array:
-    """The potential of the entropic transport of masses to themselves, p = -soft(p + log masses), also where there are
-    none, to `tol` in the mean over the masses. The mean of p and its image is mixed: some 5 to 20 soft minima."""
-    logs, total = logs_of(masses), float(masses.sum())
-    p = -0.5 * np.maximum(logs, np.log(total) - 700.0) if start is None else start
+@dataclass(frozen=True, eq=False)
+class SelfTransport:
+    """The dual of the transport of masses to themselves, in units of ε: a potential, its image, what they differ by.
+
+    The image is a potential also where there are no masses. The pair is feasible, so that Σ masses · `mean` is off from
+    half the cost by the square of what they differ by.
+    """
+
+    before: Array
+    last: Array
+    left: float
+
+    @property
+    def mean(self) -> Array:
+        """Half of each."""
+        return 0.5 * (self.before + self.last)
+
+
+def lack(masses: Array, change: Array) -> float:
+    """How far the marginals of a plan are off, of the mass, where its potential changes by so much."""
+    return float(np.sum(masses * np.abs(np.expm1(np.clip(change, -50.0, 50.0)))) / masses.sum())
+
+
+def self_transport(
+    log_sums: Callable[[Array], Array], masses: Array, tol: float, start: Array | None = None, most: int = 100
+) -> SelfTransport:
+    """p = -log_sums(p + log masses), until marginals are off by no more than `tol`, or for `most` iterations.
+
+    `log_sums` are those over the kernel. The mean of p and its image is mixed: some 5 to 20 iterations.
+    """
+    logs = logs_of(masses)
+    p = -0.5 * np.maximum(logs, np.log(masses.sum()) - 700.0) if start is None else start
     memory = Mixing(masses)
-    for _ in range(most):
-        image = -soft(p + logs, axes)
-        if float(np.sum(masses * np.abs(image - p))) <= tol * total:
+    for number in range(most):
+        image = -log_sums(p + logs)
+        left = lack(masses, p - image)
+        if left <= tol or number + 1 == most:
             break
         p = memory.mixed(p, 0.5 * (p + image))
-    return image
+    return SelfTransport(p, image, left)

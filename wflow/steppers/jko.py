@@ -12,7 +12,7 @@ from wflow.steppers.implicit import rises
 from wflow.steppers.protocol import Memory, Noise, Step
 from wflow.steppers.splitting import splits
 
-COUNTERS = ("newton", "linear", "restarts", "distance")
+COUNTERS = ("newton", "linear", "restarts", "distance", "moving")
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class JKO:
 
     On a density of one axis in quantiles, whose nodes are carried from step to step, so that nothing is smoothed by
     going to the grid and back; of two or three axes by entropic transport with its bias taken out, which is W2² to
-    O(h⁴) where masses are smooth on the scale of cells, for internal energies, divergences from one target and
-    potentials; on Gaussians in (mean | factor); on points the proximal point method; on clouds with each particle tied
+    O(h⁴) where masses are smooth on the scale of cells, for internal energies, divergences, potentials and
+    interactions; on Gaussians in (mean | factor); on points the proximal point method; on clouds with each particle tied
     to its place before. `distance` of a step is how far it went. The energy never rises: a step in quantiles that would
     raise the energy of the cells by going to the grid starts from the cells again, and is counted in `restarts`. On the
     line, with potentials or interactions beside more than an entropy, the energy of a run is counted on from that of
@@ -38,9 +38,12 @@ class JKO:
 
     On more axes detail as fine as the widest cells moves too easily, so that cells more than four times as long along
     one axis as along another are refused. A potential alone overshoots at edges, and where it presses mass on a wall,
-    by up to a third of the density in the cells beside them, however many cells. Where a step is much shorter than h²
-    takes to spread, up to 0.5 % of the mass may still be on its way when the iteration ends; one from masses much
-    narrower than a cell may end as SOLVER_FAILED. Interactions are for the line alone.
+    by up to a third of the density in the cells beside them, however many cells. `moving` of a step is the share of the
+    mass that its last iteration still moved, where it ended before that was a thousandth of what the step had moved, 0
+    else: that happens where dt is less than a hundredth of h² and masses are rough on the scale of cells. What is left
+    may be ten times `moving`, a fifth of what should move; a step that leaves more than 0.5 % of the mass moving ends
+    as SOLVER_FAILED. With interactions F need not be convex, and the answer is a state of smaller merit; where they
+    repel hundreds of times as strongly as anything spreads over dt, the step may end as SOLVER_FAILED.
     """
 
     order: ClassVar[int] = 1
@@ -116,18 +119,15 @@ def guarded(flow: Flow, time: float, state: Any, dt: float, memory: Memory, answ
     """The step as solved; that of JKO where the energy has risen or the solver has failed: without the memory, unless
     the energy is counted in what that holds."""
     before, after = _energies(flow, time, state, dt, answer)
-    counts = {"newton": float(answer.iterations), "linear": float(answer.linear), "distance": answer.distance}
+    newton, linear, restarts = answer.iterations, answer.linear, {}
     # Without a memory the step was solved as it would be again.
     if answer.memory and (not answer.converged or rises(flow, before, after)):
         held = answer.converged and answer.energies is not None
         answer = flow.proximal(time + dt, state, dt, memory if held else None)
         after = _energies(flow, time, state, dt, answer)[1]
-        counts = {
-            "newton": counts["newton"] + answer.iterations,
-            "linear": counts["linear"] + answer.linear,
-            "distance": answer.distance,
-            "restarts": 1.0,
-        }
+        newton, linear, restarts = newton + answer.iterations, linear + answer.linear, {"restarts": 1.0}
+    spent = {"newton": float(newton), "linear": float(linear), **restarts}
+    counts = spent | {"distance": answer.distance, "moving": answer.moving}
     if answer.converged:
         return Step(answer.state, answer.memory, status=judge(flow, answer.state), energy=after, counts=counts)
     return Step(answer.state, status=Status.SOLVER_FAILED, energy=after, counts=counts, note=UNSOLVED)
