@@ -22,11 +22,11 @@ class JKO:
     On a density of one axis in quantiles, whose nodes are carried from step to step, so that nothing is smoothed by
     going to the grid and back; of two or three axes by entropic transport with its bias taken out, which is W2² to
     O(h⁴) where masses are smooth on the scale of cells, for internal energies, divergences, potentials and
-    interactions; on Gaussians in (mean | factor); on points the proximal point method; on clouds with each particle tied
-    to its place before. `distance` of a step is how far it went. The energy never rises: a step in quantiles that would
-    raise the energy of the cells by going to the grid starts from the cells again, and is counted in `restarts`. On the
-    line, with potentials or interactions beside more than an entropy, the energy of a run is counted on from that of
-    the cells at its start by what it falls in quantiles; that of later cells is within O(h²) of it.
+    interactions; on Gaussians in (mean | factor); on points the proximal point method; on clouds with each particle
+    tied to its place before. `distance` of a step is how far it went. The energy never rises: a step in quantiles that
+    would raise the energy of the cells by going to the grid starts from the cells again, and is counted in `restarts`.
+    On the line, with potentials or interactions beside more than an entropy, the energy of a run is counted on from
+    that of the cells at its start by what it falls in quantiles; that of later cells is within O(h²) of it.
 
     Under `metrics.WassersteinFisherRao` a density takes it between two half steps of the reaction, from the cells each
     time (Gallouët & Monsaingeon, SIAM J. Math. Anal. 49 (2017) 1100, here with the reaction solved exactly).
