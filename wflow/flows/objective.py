@@ -91,7 +91,7 @@ class Objective:
     def squared(self, dual: Semidual, b: Array, own: SelfTransport) -> tuple[float, float]:
         """S(a, b), 0 where it is nothing but rounding, and that rounding, b scaled to the mass of a.
 
-        From values of the duals, whose error is the square of those of the potentials.
+        From values of the duals, which are off to second order where potentials are to first.
         """
         mass = float(self.a.sum())
         scale = mass / float(b.sum())  # potentials are known up to a constant, and long steps make them large

@@ -130,7 +130,7 @@ class SelfTransport:
     """The dual of the transport of masses to themselves, in units of ε: a potential, its image, what they differ by.
 
     The image is a potential also where there are no masses. The pair is feasible, so that Σ masses · `mean` is off from
-    half the cost by the square of what they differ by.
+    half the cost to second order only.
     """
 
     before: Array
