@@ -71,9 +71,10 @@ def test_every_method_of_scipy(method, tmp_path):
 
 def test_minimize_says_how_it_ended():
     start = wf.Point([-1.2, 1.0])
-    assert wf.minimize(ROSENBROCK, start, max_steps=3).status is Status.MAX_STEPS
-    assert not wf.minimize(wf.Potential("-x"), wf.Point([0.0])).status.good
-    assert not wf.minimize(wf.Potential("log(x)"), wf.Point([1.0])).status.good
+    with pytest.warns(wf.RunWarning, match="iterations"):
+        assert wf.minimize(ROSENBROCK, start, max_steps=3).status is Status.MAX_STEPS
+    with pytest.warns(wf.RunWarning, match="precision loss"):
+        assert not wf.minimize(wf.Potential("log(x)"), wf.Point([1.0])).status.good
     for arguments, words in [
         ((ROSENBROCK, [1.0, 1.0]), "wf.Point"),
         ((ROSENBROCK, start, "BFSG"), "unknown method"),
@@ -83,6 +84,18 @@ def test_minimize_says_how_it_ended():
     ]:
         with pytest.raises(InputError, match=words):
             wf.minimize(*arguments)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("V", "start"), [("-x", 0.0), ("-exp(x)", 0.0), ("x**2 - x**4", 1.0)])
+def test_no_method_finds_a_minimum_where_there_is_none(V, start, method):
+    """Newton-CG, which has no curvature to go by on a slope, reports success; trust-exact raises on -exp(x)."""
+    with pytest.warns(wf.RunWarning, match="minimize stopped because"):
+        result = wf.minimize(wf.Potential(V), wf.Point([start]), method)
+    assert not result.status.good
+    end = result.diagnostics["energy"][-1]
+    assert ("without bound" in result.info["message"]) == (end < -1e3 or end == -np.inf)
+    assert "|grad f| from" in result.info["message"]
 
 
 @pytest.mark.checklist("D9")

@@ -1,5 +1,6 @@
 """The landscape of an objective: its critical points, SciPy's optimizers on it, and hill climbing on a lattice."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 
 from wflow.arrays import Array, floats, generator, vector
-from wflow.errors import InputError, Status, choose
+from wflow.errors import InputError, RunWarning, Status, choose
 from wflow.flows import PointFlow, make_flow
 from wflow.loop import run
 from wflow.loop.plan import positive, whole
@@ -22,6 +23,7 @@ from wflow.steppers import BogackiShampine
 METHODS = ("BFGS", "CG", "L-BFGS-B", "Nelder-Mead", "Newton-CG", "Powell", "trust-exact", "trust-ncg")
 WITH_HESSIAN = ("Newton-CG", "trust-exact", "trust-ncg")
 WITHOUT_GRADIENT = ("Nelder-Mead", "Powell")
+FAR = 1e3  # times the size of the start: what has gone so far, down, has no end in sight
 FLAT = 1e-6  # eigenvalues below this, against the largest, or against one, count as zero
 
 
@@ -129,8 +131,9 @@ def minimize(F: Any, point: Any, method: str = "BFGS", tol: float = 1e-10, max_s
 
     `method` is one of BFGS, CG, L-BFGS-B, Nelder-Mead, Newton-CG, Powell, trust-exact, trust-ncg; gradient and
     Hessian are exact. `tol` is SciPy's, for most methods the norm of the gradient. The time counts iterations. Status
-    COMPLETE where SciPy reports success, or where the gradient is at its rounding; MAX_STEPS, NOT_FINITE or
-    SOLVER_FAILED else, with SciPy's sentence in `info["message"]`.
+    COMPLETE where SciPy reports success and, for a method that uses it, the gradient is not a thousandth of its first
+    any more, or where it is at its rounding; MAX_STEPS, NOT_FINITE or SOLVER_FAILED else, with a `RunWarning`.
+    `info["message"]` says why: SciPy's sentence, what was found, and whether f seems to fall without bound.
 
     >>> from wflow import Potential
     >>> minimize(Potential("(x - 1)**2 + 3*y**2"), Point([3.0, 3.0])).final.x.round(6) + 0.0
@@ -152,13 +155,21 @@ def minimize(F: Any, point: Any, method: str = "BFGS", tol: float = 1e-10, max_s
         given["hess"] = lambda x: field.hessian(x[None])[0]
     options = {} if max_steps is None else {"maxiter": whole("max_steps", max_steps)}
     with np.errstate(all="ignore"):
-        answer = optimize.minimize(
-            lambda x: float(field.value(x[None])[0]), point.x, method=method, tol=positive("tol", tol),
-            callback=seen, options=options, **given,
-        )  # fmt: skip
+        try:
+            answer = optimize.minimize(
+                lambda x: float(field.value(x[None])[0]), point.x, method=method, tol=positive("tol", tol),
+                callback=seen, options=options, **given,
+            )  # fmt: skip
+        except ValueError as error:
+            if "infs or NaNs" not in str(error):
+                raise
+            answer = optimize.OptimizeResult(x=path[-1], success=False, message="the Hessian is not finite")
     if not np.array_equal(path[-1], answer.x):
         path.append(np.asarray(answer.x, dtype=np.float64))
-    return _as_result(flow, point, path, answer, {"method": method, "tol": tol, "max_steps": max_steps})
+    result = _as_result(flow, point, path, answer, {"method": method, "tol": tol, "max_steps": max_steps})
+    if not result.status.good:
+        warnings.warn(f"minimize {result.status.value}: {result.info['message']}", RunWarning, stacklevel=2)
+    return result
 
 
 def _as_result(flow: PointFlow, point: Point, path: list[Array], answer: Any, arguments: dict[str, Any]) -> Result:
@@ -168,24 +179,38 @@ def _as_result(flow: PointFlow, point: Point, path: list[Array], answer: Any, ar
         slopes = np.linalg.norm(flow.potential.gradient(rows), axis=1)
     diagnostics = {"energy": energy, "dissipation": slopes**2, "gradient_norm": slopes}
     steps = {"time": times[1:], "dt": np.ones(len(path) - 1), "energy": energy[1:]}
+    status = _status(answer, arguments["method"], energy[-1], slopes)
     info = {
         "wflow_version": installed("wflow"), "state": "point", "functional": "objective", "metric": "Euclidean",
         "stepper": f"scipy.optimize.minimize(method={arguments['method']!r})", "stepper_reason": "given", "grid": None,
         "arguments": {name: plain(value) for name, value in arguments.items()}, "seed": 0, "created": "", "command": "",
         "git_commit": "none", "versions": {name: installed(name) for name in ("wflow", "numpy", "scipy")},
-        "message": str(answer.message),
+        "message": _message(answer, status, rows, energy, slopes),
     }  # fmt: skip
     states = tuple(point.at(row) for row in rows)
-    return Result(times, states, diagnostics, steps, _status(answer, energy[-1], slopes), info)
+    return Result(times, states, diagnostics, steps, status, info)
 
 
-def _status(answer: Any, energy: float, slopes: Array) -> Status:
+def _status(answer: Any, method: str, energy: float, slopes: Array) -> Status:
     if not (np.isfinite(energy) and np.isfinite(slopes[-1])):
         return Status.NOT_FINITE
-    # SciPy reports a loss of precision where the gradient is as small as rounding allows.
-    if answer.success or slopes[-1] <= 1e-7 * (1.0 + slopes[0]):
+    # SciPy reports a loss of precision where the gradient is as small as rounding allows, and success where there is
+    # no curvature to go by. Methods without gradient may end in a kink.
+    flat = method in WITHOUT_GRADIENT or slopes[-1] <= 1e-3 * slopes[0]
+    if (answer.success and flat) or slopes[-1] <= 1e-7 * (1.0 + slopes[0]):
         return Status.COMPLETE
     return Status.MAX_STEPS if "maximum" in str(answer.message).lower() else Status.SOLVER_FAILED
+
+
+def _message(answer: Any, status: Status, rows: Array, energy: Array, slopes: Array) -> str:
+    """Why it ended, in SciPy's words and, where that is not well, with what was found."""
+    said = str(answer.message).rstrip(".")
+    if status.good:
+        return said
+    told = f"{said}; f went from {energy[0]:.3g} to {energy[-1]:.3g}, |grad f| from {slopes[0]:.3g} to {slopes[-1]:.3g}"
+    far = np.abs(rows[-1]).max() > FAR * (1.0 + np.abs(rows[0]).max())
+    deep = energy[-1] < -FAR * (1.0 + abs(energy[0]))
+    return f"{told}, as if it fell without bound" if deep or (far and energy[-1] < energy[0]) else told
 
 
 @dataclass(frozen=True, eq=False)
