@@ -20,10 +20,11 @@ from wflow.estimators import (
     median_distance,
     mesh_error,
     mesh_for,
+    spectral,
 )
 from wflow.estimators.engine import engine
 from wflow.estimators.features import features
-from wflow.estimators.validation import held_out
+from wflow.estimators.validation import held_out, shares
 from wflow.targets import GaussianMixture
 
 NEAR, FAR = GaussianMixture([[-1.5], [1.5]], 0.36), GaussianMixture([[-3.0], [3.0]], 0.36)
@@ -99,6 +100,32 @@ def test_validation_serves_modes_and_skew_as_well(draw, score, bound, other):
             errors[k] += np.sum((estimator(x).score - score(x)) ** 2) / np.sum(score(x) ** 2) / 10
     assert errors[0] < bound
     assert errors[0] < other * errors[1]
+
+
+def test_validated_scores_are_continuous_in_the_cloud(monkeypatch):
+    """On the way from two modes to one no step of 161 is large, but where eigenfunctions come in all at once one is."""
+    ends = [NEAR.sample(100, 0), np.random.default_rng(1).standard_normal((100, 1))]
+    clouds = [ends[0] + s * (ends[1] - ends[0]) for s in np.linspace(0.4, 0.5, 161)]
+
+    def largest():
+        steps = np.diff([Spectral()(x).score for x in clouds], axis=0)
+        return np.sqrt(np.mean(steps**2, axis=(1, 2))).max()
+
+    assert largest() < 0.1
+    monkeypatch.setattr(spectral, "BLEND", 1.0)
+    assert largest() > 0.9
+
+
+def test_shares_of_models():
+    """Equal models: the simplest has all. One worse by many standard errors has nothing, a sick one neither."""
+    noise = np.random.default_rng(0).standard_normal(200)
+    weights = np.full(200, 1.0 / 200)
+    assert shares(np.stack([noise, noise]), weights).tolist() == [1.0, 0.0]
+    worse = noise + 1.0 + 0.1 * np.random.default_rng(1).standard_normal(200)
+    found = shares(np.stack([np.full(200, np.nan), worse, noise, noise]), weights)
+    np.testing.assert_allclose(found, [0.0, 0.0, 1.0, 0.0], atol=1e-12)
+    close = noise + 0.7 * np.random.default_rng(2).standard_normal(200) / np.sqrt(200)
+    assert abs(shares(np.stack([close, noise]), weights).sum() - 1.0) < 1e-15
 
 
 @pytest.mark.parametrize(("d", "keep"), [(1, 0.99), (2, 0.9), (2, 0.9999), (5, 0.99)])

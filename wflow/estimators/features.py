@@ -39,13 +39,16 @@ class Features:
         part, w = self.kernel[:, held], weights[held]
         return self.pivots * (part @ w)[:, None] - part @ (w[:, None] * self.points[held])
 
-    def series(self, products: Array, pulls: Array, keep: float) -> tuple[Array, Array]:
+    def series(self, products: Array, pulls: Array, keep: float, blend: float = 1.0) -> tuple[Array, Array]:
         """The score Σ βⱼ ψⱼ as a combination of rows of Z, and of C, (r, d) both, with the eigenfunctions ψⱼ that hold
-        the share `keep` of the trace, of sums over weights of sum 1."""
-        eigenvalues, vectors = _leading(products, keep)
+        the share `keep` of the trace, of sums over weights of sum 1; with a `blend` above 1 the mean over what is left
+        out, 1 - keep, from 1/blend to `blend` times as much, which is continuous in the cloud."""
+        missing = (1.0 - keep) / blend
+        eigenvalues, vectors = _leading(products, 1.0 - missing)
         # ψⱼ = uⱼ · z/√λⱼ, so that Σ βⱼ ψⱼ = -z · Σⱼ uⱼ (uⱼ · E[∇z])/λⱼ.
         slopes = _solved(self.factor, pulls, lower=True)
-        along = -vectors.T @ ((vectors @ slopes) / eigenvalues[:, None])
+        shares = _within(eigenvalues, missing, blend) if blend > 1.0 else 1.0
+        along = -vectors.T @ ((vectors @ slopes) * (shares / eigenvalues)[:, None])
         return along, _solved(self.factor.T, along, lower=False)
 
     def score(self, along: Array) -> Array:
@@ -78,6 +81,13 @@ def _leading(products: Array, keep: float) -> tuple[Array, Array]:
     vectors = np.ascontiguousarray(inner.T[::-1])
     lowrank.turned(reflectors, vectors)
     return found[::-1], vectors
+
+
+def _within(eigenvalues: Array, missing: float, blend: float) -> Array:
+    """Of the limits on a logarithmic scale from `missing` to blend² times that the share at which each eigenfunction is
+    taken: where more than the limit is missing before it."""
+    tail = np.maximum(1.0 - (np.cumsum(eigenvalues) - eigenvalues), missing)
+    return np.minimum(np.log(tail / missing) / (2.0 * np.log(blend)), 1.0)
 
 
 def _solved(factor: Array, columns: Array, lower: bool) -> Array:
