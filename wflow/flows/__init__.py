@@ -26,6 +26,7 @@ from wflow.flows.diffusion import Diffusion
 from wflow.flows.driven import make_driven
 from wflow.flows.gaussian import GaussianFlow, resolved
 from wflow.flows.interactions import InteractionPart
+from wflow.flows.nodes import carried
 from wflow.flows.particles import ParticleFlow
 from wflow.flows.point import PointFlow
 from wflow.flows.pointwise import Parts, Pointwise
@@ -261,6 +262,7 @@ __all__ = [
     "Solve",
     "Split",
     "box_of",
+    "carried",
     "energy",
     "log_mass",
     "make_flow",

@@ -3,11 +3,15 @@
 import numpy as np
 
 from wflow.arrays import Array
+from wflow.flows.protocol import Memory
 from wflow.kernels import quantiles
+from wflow.states import Density
 
 NARROWEST = 1e-12  # of the box: nodes nearer than this would not be apart any more after rounding
 # Of all mass: less counts as none. Where a vacuum has infinite energy, thinner tails would need nodes nearer than that.
 LEAST, LEAST_FILLING = 1e-100, 1e-20
+FULLEST = 2.0  # of the mean mass of a cell: an interval that has grown fuller resolves less than cells would
+THIRD = np.polynomial.legendre.leggauss(3)
 
 
 def opened(y: Array, length: float) -> Array:
@@ -62,3 +66,26 @@ def without_empty(nodes: Array, masses: Array) -> tuple[Array, Array]:
     nodes, masses = nodes[inside[0] : inside[-1] + 2], masses[inside[0] : inside[-1] + 1]
     keep = np.insert((masses[1:] > 0.0) | (masses[:-1] > 0.0), 0, True)
     return np.append(nodes[:-1][keep], nodes[-1]), masses[keep]
+
+
+def carried(memory: Memory, before: Density, after: Density) -> Memory:
+    """What a reaction makes of quantiles that stand for `before`: nodes stay, masses grow as the cells around them do.
+
+    To O(h²), and without the smear of going to the cells and back, h²/12 a step. {} where there are none, or where they
+    would resolve less than the cells.
+    """
+    if "nodes" not in memory or not np.array_equal(memory["values"], before.values):
+        return {}
+    nodes, masses = memory["nodes"], memory["masses"]
+    held = (before.values > 0.0) & (after.values > 0.0)
+    logs, at = np.log(after.values[held]) - np.log(before.values[held]), np.flatnonzero(held) + 0.5
+    # On to the outer sides of the outermost cells; where cells differ by much, lines say nothing beyond them.
+    ends = np.clip(0.5 * (logs[[0, -1]] - logs[[1, -2]]), -0.5, 0.5) if logs.size > 1 else np.zeros(2)
+    logs = np.concatenate([logs[:1] + ends[0], logs, logs[-1:] + ends[1]])
+    at = np.concatenate([at[:1] - 0.5, at, at[-1:] + 0.5])
+    places = nodes[:-1] + 0.5 * (THIRD[0][:, None] + 1.0) * np.diff(nodes)
+    grown = masses * (0.5 * THIRD[1] @ np.exp(np.interp(places, at, logs)))
+    grown = grown * (masses.sum() / grown.sum())
+    if grown.max() > FULLEST * grown.sum() / before.values.size:
+        return {}
+    return {"nodes": nodes, "masses": grown, "values": after.values}

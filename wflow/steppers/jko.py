@@ -28,8 +28,9 @@ class JKO:
     On the line, with potentials or interactions beside more than an entropy, the energy of a run is counted on from
     that of the cells at its start by what it falls in quantiles; that of later cells is within O(h²) of it.
 
-    Under `metrics.WassersteinFisherRao` a density takes it between two half steps of the reaction, from the cells each
-    time (Gallouët & Monsaingeon, SIAM J. Math. Anal. 49 (2017) 1100, here with the reaction solved exactly).
+    Under `metrics.WassersteinFisherRao` a density takes it between two half steps of the reaction, through which its
+    quantiles go with it (Gallouët & Monsaingeon, SIAM J. Math. Anal. 49 (2017) 1100, here with the reaction solved
+    exactly).
 
     On the line none of 5230 hard ones fails (`experiments/benchmarks/jko_line.py`); where F is not convex in quantiles,
     the answer is a state of smaller merit that need not be the least. Masses below 1e-100 of all (1e-20
@@ -63,8 +64,9 @@ class VariationalBDF2:
 
     That is in quantiles, (mean | factor), positions; the two distances are then one, from q + (q - q')/3, which is
     what is minimised. The first step is two of SDIRK2, the second from ahead of the first; a step whose energy would
-    rise is JKO's. Source: Matthes & Plazotta, Numer. Math. 141 (2019) 1, eq. (3), with the coefficients of steps that
-    change from dt' to ω dt'; Alexander, SIAM J. Numer. Anal. 14 (1977) 1006, for the first.
+    rise is JKO's. Between the half reactions of `metrics.WassersteinFisherRao` every step is a first one, since the
+    masses change, and the order is 2 too. Source: Matthes & Plazotta, Numer. Math. 141 (2019) 1, eq. (3), with the
+    coefficients of steps that change from dt' to ω dt'; Alexander, SIAM J. Numer. Anal. 14 (1977) 1006, for the first.
     """
 
     order: ClassVar[int] = 2

@@ -11,7 +11,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import Status
-from wflow.flows import Split
+from wflow.flows import Split, carried
 from wflow.steppers.explicit import judge
 from wflow.steppers.langevin import Langevin
 from wflow.steppers.mala import MALA
@@ -41,12 +41,13 @@ def strang(stepper: Stepper, flow: Any, time: float, state: Any, dt: float, memo
     reaction will make of it, since what is too small to be seen now decides when a far mode comes up.
     """
     half = flow.react(time, state, 0.5 * dt)
-    kept = isinstance(stepper, NOISY)  # others remember rates, which the reaction changes
-    step = stepper.step(flow.transport, time, half, dt, memory if kept else {}, noise)
+    noisy = isinstance(stepper, NOISY)  # others remember rates, which the reaction changes, or quantiles
+    step = stepper.step(flow.transport, time, half, dt, memory if noisy else carried(memory, state, half), noise)
     new = flow.react(time + 0.5 * dt, step.state, 0.5 * dt)
+    kept = step.memory if noisy else carried(step.memory, step.state, new)
     status = judge(flow, new) if step.status is Status.RUNNING else step.status
     if not (stepper.adaptive and status is Status.RUNNING):
-        return replace(step, state=new, memory=step.memory if kept else {}, status=status, energy=np.nan)
+        return replace(step, state=new, memory=kept, status=status, energy=np.nan)
     swapped = _swapped(flow, time, state, half.coordinates, step.state.coordinates, dt)
     error = step.error + flow.apart(time + dt, new, state.at(swapped))
     return replace(step, state=new, memory={}, status=status, error=error, energy=np.nan)
