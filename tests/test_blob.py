@@ -208,6 +208,29 @@ def test_the_product_of_every_energy_beside_other_terms(index):
     assert_allclose(np.diff(np.log10(errors)), -1.0, atol=0.1)
 
 
+TARGETS = {
+    "gaussian": wf.Gaussian([0.2, 0.0], [[2.0, 0.5], [0.5, 1.0]]),
+    "mixture": wf.GaussianMixture([[-1.0, 0.0], [1.0, 0.5]], 0.5),
+    "gibbs": wf.Gibbs("x**4/4 + x*y + y**2"),
+    "kernel": wf.KernelDensity(np.random.default_rng(0).normal(size=(30, 2)), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_product_with_targets_and_potentials_is_symmetric_to_rounding(name):
+    """And the derivative; with differences of scores it was off by 1e-8."""
+    state, domain = cloud(80, 2), wf.Grid([-9.0, -9.0], [9.0, 9.0], 64)
+    state = wf.Particles(state.positions, state.weights, domain) if name == "gibbs" else state
+    blob = wf.Blob(wf.FDivergence("chi2", TARGETS[name]) + 0.5 * wf.FDivergence("kl", wf.Gaussian([0, 0], 2.0)), 0.5)
+    flow = make_flow(0.7 * blob + wf.Potential("cos(x)*y**2"), state)
+    a, b = np.random.default_rng(5).standard_normal((2, *state.positions.shape))
+    there, back = (np.sum(state.weights[:, None] * u * flow.jacobian(0.0, state, v)) for u, v in ((a, b), (b, a)))
+    whole = np.linalg.norm(state.weights[:, None] * a) * np.linalg.norm(flow.jacobian(0.0, state, b))
+    assert abs(there - back) < 1e-14 * whole
+    errors = off_by(flow, state, a, (1e-4, 1e-5))
+    assert_allclose(np.diff(np.log10(errors)), -1.0, atol=0.1)
+
+
 def test_an_implicit_step_of_a_stiff_blob_takes_minimal_residuals_in_the_weights():
     """m = 6 from Barenblatt's solution, 440 times the stiffest time: 200 products, where GMRES with restarts took 800.
     A particle without weight makes the matrix unsymmetric; it is carried all the same."""

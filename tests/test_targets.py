@@ -1,12 +1,14 @@
 """Targets: densities, scores, samples and mass."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
 import wflow as wf
-from wflow.targets import TARGETS
+from wflow.targets import TARGETS, Target, curvature
 
 SAMPLES = np.random.default_rng(5).normal(size=(40, 2)) * [1.0, 0.4]
 MADE = {
@@ -37,6 +39,32 @@ def test_density_log_density_and_score_belong_together(name):
         slope -= target.log_density(X[inside] + 2 * e) - target.log_density(X[inside] - 2 * e)
         keep = np.isfinite(slope)
         assert_allclose(target.score(X[inside])[keep, axis], slope[keep] / (12 * h), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_curvature_is_symmetric_and_the_derivative_of_the_score(name):
+    """And a target of a user's, which has none, takes differences of its score."""
+    target, h = MADE[name], 1e-3
+    found = target.hessian(X)
+    assert_allclose(found, found.swapaxes(1, 2), rtol=0, atol=1e-13)
+    for axis in range(2):
+        e = h * np.eye(2)[axis]
+        slope = 8 * (target.score(X + e) - target.score(X - e)) - (target.score(X + 2 * e) - target.score(X - 2 * e))
+        assert_allclose(found[..., axis], slope / (12 * h), rtol=1e-7, atol=1e-7)
+    plain = SimpleNamespace(**{part: getattr(target, part) for part in ("dim", "normalized", "density", "sample")})
+    plain.log_density, plain.score = target.log_density, target.score
+    assert isinstance(plain, Target)
+    assert_allclose(curvature(plain, X), found, rtol=1e-7, atol=1e-7)
+
+
+def test_curvature_holds_far_out():
+    """Where only the nearest sample is felt it is that of one normal density."""
+    for name, bandwidth in (("kernel", [0.4, 0.3]), ("gaussian", None)):
+        target = MADE[name]
+        far = target.hessian(np.array([[90.0, -50.0]]))[0]
+        expected = -np.diag(1.0 / np.square(bandwidth)) if bandwidth else -np.linalg.inv(target.cov)
+        assert_allclose(far, expected, rtol=1e-9)
+    assert_allclose(MADE["mixture"].hessian(np.array([[90.0, 0.0]]))[0], -np.eye(2) / 0.6, rtol=1e-9)
 
 
 @pytest.mark.checklist("M7")

@@ -5,7 +5,7 @@ from wflow.estimators.bandwidth import RULES, bandwidths, check_bandwidth, given
 from wflow.estimators.box import Box
 from wflow.estimators.cells import PairSums
 from wflow.estimators.cloud import Estimate
-from wflow.estimators.direct import direct_log_density
+from wflow.estimators.direct import direct_curvature, direct_log_density
 from wflow.estimators.engine import MeshSums, engine, gaussian_sums
 from wflow.estimators.gaussian import GaussianFit
 from wflow.estimators.gram import median_distance
@@ -36,6 +36,7 @@ __all__ = [
     "bandwidths",
     "check_bandwidth",
     "convolve",
+    "direct_curvature",
     "direct_log_density",
     "engine",
     "gather",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from wflow.errors import InputError
-from wflow.expression.callbacks import Callback
+from wflow.expression.callbacks import Callback, differences
 from wflow.expression.composed import Composed, FiniteSum, mapped
 from wflow.expression.fields import COMPILE_FROM, Compiled, Expression, Field
 from wflow.expression.scalars import ScalarFunction
@@ -32,6 +32,7 @@ __all__ = [
     "as_field",
     "as_scalar_function",
     "as_vector_field",
+    "differences",
     "mapped",
 ]
 

@@ -22,6 +22,7 @@ from wflow.functionals import Blob
 from wflow.kernels import clouds
 from wflow.linalg.krylov import Map, directional
 from wflow.states import Particles
+from wflow.targets import curvature
 
 ORDER, RATIO = 4, 1.5  # of the mesh: its kernel need not be a Gaussian to digits, only smooth and symmetric
 ALONE, FEW = 4.0, 0.4  # what several near neighbours and a few of them add, measured on clouds ever thinner
@@ -31,13 +32,14 @@ HUGE = 1e4  # extents of a cloud: a wider kernel leaves nothing but rounding of 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """The linearised velocity at one state: a/s, da/d log u, that times ∇log p, and minus what each particle feels of
-    its own move, all summed over the terms."""
+    """The linearised velocity at one state: a/s, da/d log u, that times ∇log p, minus what each particle feels of its
+    own move, and what it feels of it through the targets, None without; all summed over the terms."""
 
     slope: Array
     bend: Array
     turn: Array
     matrices: Array
+    pull: Array | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +109,9 @@ class BlobPart:
         return velocity if pull is None else velocity + pull
 
     def product(self, state: Particles, direction: Array) -> Array:
-        """The derivative of the velocity along a direction `(n, d)`, exact but for the curvature of log p, which is a
-        difference of scores. Weighted by the masses it is symmetric: minus the Hessian of the energy. Costs 1.6 times
-        as much as the velocity, measured on 14 000 particles in the plane.
+        """The derivative of the velocity along a direction `(n, d)`, exact where targets know the curvature of
+        log p (`targets.curvature`). Weighted by the masses it is symmetric: minus the Hessian of the energy. Costs 1.6
+        times as much as the velocity, measured on 14 000 particles in the plane.
         """
         s, gradient, sums = self._sums(state)
         line = self._linearised(state)
@@ -126,36 +128,31 @@ class BlobPart:
         clouds.turn_rows(line.matrices, move, other)
         if self._anchored:
             clouds.centre_rows(other, state.weights)
-        return other + self._turned(state, s, change, direction)
+        if line.pull is not None:
+            clouds.turn_rows(line.pull, direction, other)
+            other += (change / s)[:, None] * line.turn
+        return other
 
     def _linearised(self, state: Particles) -> "Line":
         """What `product` needs of a state, kept with its sums."""
         s, _, sums = self._sums(state)
         if self._last[3] is None:
-            slope, bend, turn = np.zeros_like(s), np.zeros_like(s), np.zeros_like(state.positions)
+            x, pull = state.positions, None
+            slope, bend, turn = np.zeros_like(s), np.zeros_like(s), np.zeros_like(x)
             for (c, term), log_u in zip(self.blob.densities, self._log_ratios(s, state), strict=True):
-                a = per_mass_slope(term.generator, log_u)
-                second = c * self.weight * (diffusivity(term.generator, log_u) - a)
-                slope += c * self.weight * a
+                a = c * self.weight * per_mass_slope(term.generator, log_u)
+                second = c * self.weight * diffusivity(term.generator, log_u) - a
+                slope += a
                 bend += second
                 if term.target is not None:
-                    turn += second[:, None] * term.target.score(state.positions)
+                    score = term.target.score(x)
+                    turn += second[:, None] * score
+                    own = a[:, None, None] * curvature(term.target, x) - np.einsum("n,ni,nj->nij", second, score, score)
+                    pull = own if pull is None else pull + own
             slope /= s
             matrices = -slope[:, None, None] * sums.curvature(state.weights) - sums.curvature(state.weights * slope)
-            self._last[3] = Line(slope, bend, turn, matrices)
+            self._last[3] = Line(slope, bend, turn, matrices, pull)
         return self._last[3]
-
-    def _turned(self, state: Particles, s: Array, change: Array, direction: Array) -> Array | float:
-        """The derivative of Σ c a ∇log p, as s changes by `change`."""
-        total: Array | float = 0.0
-        for (c, term), log_u in zip(self.blob.densities, self._log_ratios(s, state), strict=True):
-            if term.target is not None:
-                score, a = term.target.score(state.positions), per_mass_slope(term.generator, log_u)
-                moved = change / s - np.einsum("ik,ik->i", score, direction)
-                bent = (diffusivity(term.generator, log_u) - a) * moved
-                second = directional(term.target.score, state.positions, score, direction)
-                total = total + c * self.weight * (bent[:, None] * score + a[:, None] * second)
-        return total
 
     def slope(self, state: Particles) -> Array:
         """∂E/∂wᵢ `(n,)`: e(sᵢ) + (K * (a μ/s))(xᵢ)."""
@@ -207,12 +204,15 @@ def make_part(weight: float, blob: Blob, norms: tuple[float, ...], state: Partic
     return BlobPart(weight, blob, norms, width, engine(state.positions, extent, width, box, ORDER, RATIO), box)
 
 
-def linearised(parts: Sequence[BlobPart], state: Particles, rate: Map | None) -> Map:
-    """v ↦ the derivative along v of the velocities of the parts, exact, and of a rate beside them, by differences."""
+def linearised(parts: Sequence[BlobPart], state: Particles, hessian: Array | None, rate: Map | None) -> Map:
+    """v ↦ the derivative along v of the velocities of the parts and of a potential with this Hessian `(n, d, d)`,
+    exact, and of a rate beside them, by differences."""
     here = None if rate is None else rate(state.positions)
 
     def product(v: Array) -> Array:
         found = [part.product(state, v) for part in parts]
+        if hessian is not None:
+            found.append(-np.einsum("nij,nj->ni", hessian, v))
         if rate is not None and here is not None:
             found.append(directional(rate, state.positions, here, v))
         return reduce(np.add, found)

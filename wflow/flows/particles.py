@@ -27,7 +27,7 @@ from wflow.flows.point import mixed_rms, potential_objective
 from wflow.flows.pointwise import Pointwise, pointwise
 from wflow.flows.protocol import Facts, Memory, Solve, ahead_of, recurrence
 from wflow.flows.reaction import reach, reaction_of
-from wflow.flows.terms import Terms, diffusivity, per_mass, slope_of
+from wflow.flows.terms import Fields, Terms, diffusivity, per_mass, slope_of
 from wflow.linalg.krylov import Map, newton_krylov, power_radius, solve_linear
 from wflow.linalg.proximal import minimise, proximal_rows
 from wflow.metrics import FisherRao, Metric, Stein, Wasserstein, WassersteinFisherRao, centred, grown
@@ -211,9 +211,12 @@ class ParticleFlow:
 
     def _along(self, time: float, state: Particles) -> Map:
         """v ↦ the Jacobian of the rate times v."""
-        exact = self.blobs if isinstance(self.metric, Wasserstein) else ()
-        rest = replace(self, blobs=()) if exact else self
-        return linearised(exact, state, None if exact and self._only_blobs else lambda x: rest.rate(time, state.at(x)))
+        if not (self.blobs and isinstance(self.metric, Wasserstein)):
+            return linearised((), state, None, lambda x: self.rate(time, state.at(x)))
+        own = self.terms.potential.hessian(state.positions, time) if self.terms.potential else None
+        rest = replace(self, blobs=(), terms=replace(self.terms, potential=Fields(()), blobs=()))
+        moves = rest.terms or self.extra is not None
+        return linearised(self.blobs, state, own, (lambda x: rest.rate(time, state.at(x))) if moves else None)
 
     def _symmetric(self, state: Particles) -> Array | None:
         """Weights in which the Jacobian is symmetric, minus a Hessian; None where it is not, or without mass."""

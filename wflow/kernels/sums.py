@@ -126,6 +126,37 @@ def log_sums(points, samples, log_weights):
     return logs, shifts
 
 
+@njit(cache=True, fastmath=_REASSOCIATE)
+def _add_products(sums, terms, point, samples, start, size):
+    """sums[k, l] += sum of terms * (x_k - y_k) (x_l - y_l), for l <= k."""
+    for k in range(samples.shape[0]):
+        for l in range(k + 1):
+            total = 0.0
+            for j in range(size):
+                total += terms[j] * (samples[k, start + j] - point[k]) * (samples[l, start + j] - point[l])
+            sums[k, l] += total
+
+
+@njit(cache=True, parallel=True)
+def squares(points, samples, log_weights, logs):
+    """The weighted mean of (x_j - y_i)(x_j - y_i)^T, (m, d, d), with the `logs` of `log_sums`."""
+    m, d = points.shape
+    out = np.zeros((m, d, d))
+    chunk = 16
+    for c in prange((m + chunk - 1) // chunk):
+        terms = np.empty(BLOCK)
+        for i in range(c * chunk, min(m, (c + 1) * chunk)):
+            for start in range(0, samples.shape[1], BLOCK):
+                size = min(BLOCK, samples.shape[1] - start)
+                _exponents(terms, points[i], samples, log_weights, start, size)
+                exp_block(terms, size, logs[i])
+                _add_products(out[i], terms, points[i], samples, start, size)
+            for k in range(d):
+                for l in range(k):
+                    out[i, l, k] = out[i, k, l]
+    return out
+
+
 @njit(cache=True)
 def _nearest(x, y, period, mirrored):
     """Offset from y to the nearest image of x: with mirrors the sample itself, as both lie in the box."""

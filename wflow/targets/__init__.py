@@ -3,8 +3,18 @@
 from wflow.targets.gaussian import Gaussian, GaussianMixture
 from wflow.targets.gibbs import Gibbs, Uniform
 from wflow.targets.kernel import KernelDensity
-from wflow.targets.protocol import Target
+from wflow.targets.protocol import Curved, Target, curvature
 
 TARGETS = (Gaussian, GaussianMixture, Gibbs, Uniform, KernelDensity)
 
-__all__ = ["TARGETS", "Gaussian", "GaussianMixture", "Gibbs", "KernelDensity", "Target", "Uniform"]
+__all__ = [
+    "TARGETS",
+    "Curved",
+    "Gaussian",
+    "GaussianMixture",
+    "Gibbs",
+    "KernelDensity",
+    "Target",
+    "Uniform",
+    "curvature",
+]

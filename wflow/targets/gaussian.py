@@ -79,6 +79,9 @@ class Gaussian:
     def score(self, x: ArrayLike) -> Array:
         return np.asarray(-np.linalg.solve(self.cov, (positions("x", x, self.dim) - self.mean).T).T, dtype=np.float64)
 
+    def hessian(self, x: ArrayLike) -> Array:
+        return np.tile(-np.linalg.inv(self.cov), (len(positions("x", x, self.dim)), 1, 1))
+
     def sample(self, n: int, rng: Any = 0) -> Array:
         return self.mean + generator(rng).standard_normal((n, self.dim)) @ self.factor.T
 
@@ -134,10 +137,21 @@ class GaussianMixture:
     def density(self, x: ArrayLike) -> Array:
         return np.exp(self.log_density(x))
 
-    def score(self, x: ArrayLike) -> Array:
+    def _shares(self, x: ArrayLike) -> Array:
+        """Of the density at x, component by component."""
         logs = self._logs(x)
-        shares = np.exp(logs - logsumexp(logs, axis=0))
-        return np.sum([s[:, None] * part.score(x) for s, part in zip(shares, self.components, strict=True)], axis=0)
+        return np.exp(logs - logsumexp(logs, axis=0))
+
+    def score(self, x: ArrayLike) -> Array:
+        parts = zip(self._shares(x), self.components, strict=True)
+        return np.sum([share[:, None] * part.score(x) for share, part in parts], axis=0)
+
+    def hessian(self, x: ArrayLike) -> Array:
+        """The mean of what the components have, and the covariance of their scores."""
+        shares, scores = self._shares(x), np.stack([part.score(x) for part in self.components])
+        apart = scores - np.einsum("kn,knd->nd", shares, scores)
+        bent = np.stack([-np.linalg.inv(part.cov) for part in self.components])
+        return np.einsum("kn,kij->nij", shares, bent) + np.einsum("kn,kni,knj->nij", shares, apart, apart)
 
     def sample(self, n: int, rng: Any = 0) -> Array:
         draw = generator(rng)

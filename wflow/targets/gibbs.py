@@ -52,6 +52,9 @@ class Gibbs:
     def score(self, x: ArrayLike) -> Array:
         return -self.field.gradient(positions("x", x, self.dim)) / self.temperature
 
+    def hessian(self, x: ArrayLike) -> Array:
+        return -self.field.hessian(positions("x", x, self.dim)) / self.temperature
+
     def sample(self, n: int, rng: Any = 0) -> Array:
         raise InputError("a Gibbs target has no direct sampler: put it on a grid, or run wf.steppers.Langevin()")
 
@@ -89,6 +92,9 @@ class Uniform:
 
     def score(self, x: ArrayLike) -> Array:
         return np.zeros_like(positions("x", x, self.dim))
+
+    def hessian(self, x: ArrayLike) -> Array:
+        return np.zeros((len(positions("x", x, self.dim)), self.dim, self.dim))
 
     def sample(self, n: int, rng: Any = 0) -> Array:
         return generator(rng).uniform(self.lower, self.upper, size=(n, self.dim))

@@ -3,6 +3,7 @@
 from typing import Any, Protocol, runtime_checkable
 
 from wflow.arrays import Array
+from wflow.expression import differences
 
 
 @runtime_checkable
@@ -31,3 +32,20 @@ class Target(Protocol):
 
     def sample(self, n: int, rng: Any = 0) -> Array:
         """n independent draws."""
+
+
+@runtime_checkable
+class Curved(Target, Protocol):
+    """A target that knows its second derivatives. A user's own need not: `curvature` then takes differences."""
+
+    def hessian(self, x: Array) -> Array:
+        """∇² log p(x) `(n, d, d)`, symmetric."""
+
+
+def curvature(target: Target, x: Array) -> Array:
+    """∇² log p(x) `(n, d, d)`, symmetric: of the target itself, or central differences of its score, to about nine
+    digits."""
+    if isinstance(target, Curved):
+        return target.hessian(x)
+    slopes = differences(target.score, x)
+    return 0.5 * (slopes + slopes.swapaxes(1, 2))
