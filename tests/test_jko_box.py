@@ -59,13 +59,19 @@ def test_order_four_in_the_spacing():
 
 @pytest.mark.checklist("G14")
 def test_gaussian_closed_form_in_three_dimensions():
-    q = wf.Density(wf.Grid([-8.0] * 3, [9.0] * 3, 24), wf.Gaussian([1.0] * 3, 4.0))
-    end = wf.run(wf.FDivergence("reverse-kl", wf.Gaussian([0.0] * 3, 1.0)), q, dt=0.1, steps=1, stepper=JKO()).final
-    # The box cuts off 2e-4 of the mass, so that moments of the cells stand for those of the Gaussian.
-    start_mean, start_cov = q.mean, np.diag(q.cov)
-    assert_allclose(end.mean, start_mean / 1.1, rtol=0, atol=1e-3)
-    root = (np.sqrt(start_cov) + np.sqrt(start_cov + 4 * 0.1 * 1.1)) / 2.2
-    assert_allclose(np.sqrt(np.diag(end.cov)), root, rtol=0, atol=2e-3)
+    """The error is that of the plane, where it is 4.1e-4 h⁴ (h = 0.875 here): the step of a product is one of its
+    axes."""
+    found = []
+    for d in (2, 3):
+        q = wf.Density(wf.Grid([-9.5] * d, [11.5] * d, 24), wf.Gaussian([1.0] * d, 4.0))
+        F = wf.FDivergence("reverse-kl", wf.Gaussian([0.0] * d, 1.0))
+        result = wf.run(F, q, dt=0.1, steps=1, stepper=JKO())
+        end = result.final
+        found.append((end.mean[:2], np.sqrt(np.diag(end.cov)[:2]), result.steps["distance"] / np.sqrt(d)))
+        assert_allclose(end.mean, 1 / 1.1, rtol=0, atol=2e-5)
+        assert_allclose(np.sqrt(np.diag(end.cov)), 1.8668776139 - 4.12e-4 * 0.875**4, rtol=0, atol=1e-6)
+    for plane, space in zip(*found, strict=True):
+        assert_allclose(space, plane, rtol=0, atol=1e-6)
 
 
 @pytest.mark.checklist("G14")
@@ -80,8 +86,9 @@ def test_order_one_towards_the_flow():
 @pytest.mark.checklist("G8", "G14")
 @pytest.mark.parametrize("name", SMOOTH)
 def test_mass_sign_decay_and_optimality(name):
-    """Every functional of the form ∫ p φ(q/p); better than implicit Euler and than the state, by the dual's own W2."""
-    grid, tau = wf.Grid([-1.0, -1.0], [1.0, 1.0], 16), 0.01
+    """Every functional of the form ∫ p φ(q/p). From implicit Euler it is off by O(τ²) and by O(τ h²): 1 to 6 % of what
+    moves here, up to 9 % on half as many cells."""
+    grid, tau = wf.Grid([-1.0, -1.0], [1.0, 1.0], 32), 0.01
     q = wf.Density(grid, lambda x: 1.2 + 0.5 * np.cos(np.pi * x[:, 0] / 2 + 1) * np.cos(np.pi * x[:, 1]))
     F = functional(name, 2)
     result = wf.run(F, q, dt=tau, steps=3, stepper=JKO(), save="all")
@@ -92,7 +99,7 @@ def test_mass_sign_decay_and_optimality(name):
     assert np.all(result.diagnostics["energy"][:-1] - result.diagnostics["energy"][1:] > moved)
     implicit = wf.run(F, q, dt=tau, steps=1, stepper=ImplicitEuler()).final
     moved = np.abs(q.values - result.states[1].values).sum()
-    assert np.abs(implicit.values - result.states[1].values).sum() < 0.2 * moved
+    assert np.abs(implicit.values - result.states[1].values).sum() < 0.06 * moved
 
 
 HARD = {
