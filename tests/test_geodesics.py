@@ -83,9 +83,9 @@ def test_refusals():
         wf.transport_map(plane, wf.Particles([[0.0, 1.0]]))
     with pytest.raises(wf.InputError, match="must hold the second"):
         wf.displacement(wf.Density(wf.Grid(0.0, 1.0, 4), np.ones(4)), A, 0.5)
-    many = wf.Particles(np.zeros((2001, 1)))
-    with pytest.raises(wf.InputError, match="2000 by 2000"):
-        wf.displacement(many, many, 0.5)
+    for shape, other in (((2001, 1), (2002, 1)), ((2001, 4), (2001, 4))):
+        with pytest.raises(wf.InputError, match="2000 by 2000"):
+            wf.displacement(wf.Particles(np.zeros(shape)), wf.Particles(np.zeros(other)), 0.5)
     for a, b in ((wf.Particles([[0.0], [1.0]]), A), (A, wf.Point([0.0])), (wf.Point([0.0]), wf.Point([1.0]))):
         with pytest.raises(wf.InputError, match="a map needs a density"):
             wf.transport_map(a, b)

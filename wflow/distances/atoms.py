@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from wflow.arrays import Array
 from wflow.linalg import transport
+from wflow.linalg.assignment import assignment, pairable
 from wflow.states import Density, Particles
 
 DRAWS = 100_000
@@ -53,6 +54,8 @@ def coupled(a: Atoms, b: Atoms) -> tuple[float, str]:
     # The network simplex crawls where one side is far larger than the other: 15 by 100 000 take minutes.
     if sizes[0] * sizes[1] <= transport.EXACT_PAIRS and sizes[1] <= 2 * BOXES:
         how = "linear program"
+    elif pairable(a.weights, b.weights, dim):
+        return _paired(a, b, note)
     elif dim > 3:
         text = f"{transport.DIRECTIONS} slices, a lower bound{note}"
         # Equal weights need no merging of levels, which is twenty times as fast.
@@ -65,6 +68,14 @@ def coupled(a: Atoms, b: Atoms) -> tuple[float, str]:
     bound = np.sqrt(a.slack) + np.sqrt(b.slack)
     certainty = f", off by at most {bound:.1g}" if bound > 0.0 else "" if note else ", exact"
     return value, how + certainty + note
+
+
+def _paired(a: Atoms, b: Atoms, note: str) -> tuple[float, str]:
+    """Of as many atoms of equal masses, one for one."""
+    which, gap = assignment(a.positions, b.positions)
+    squared = float(np.mean(np.sum((a.positions - b.positions[which]) ** 2, axis=1)))
+    value = float(np.sqrt(squared))
+    return value, f"auction, at most {value - np.sqrt(max(squared - gap, 0.0)):.1g} too large{note}"
 
 
 def _gathered(a: Atoms, b: Atoms) -> tuple[Atoms, Atoms]:

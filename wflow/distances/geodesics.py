@@ -12,6 +12,7 @@ from wflow.distances.transport import check_pair, on_grid_of, pieces_of
 from wflow.errors import InputError
 from wflow.kernels import quantiles
 from wflow.linalg import transport
+from wflow.linalg.assignment import MOST, assignment, pairable
 from wflow.states import Density, Gaussian, Particles, Point
 
 Map = Callable[[Any], Array]
@@ -60,9 +61,9 @@ def displacement(a: Any, b: Any, t: float) -> Any:
     for the sharing out to its cells, beyond by `transport_map` from both ends, the better with the larger share, each
     part of a cell moved by itself: mass to rounding, and both ends if on one grid. The plan is kept, so that further
     times cost little. Two clouds, up to 2000 by 2000 particles: Particles, one for each entry of the optimal plan,
-    which may split a particle, in the domain of both if that is one. Two points: a Point. Distances are Euclidean, also
-    in a periodic box. Raises `InputError` for other pairs. Source: McCann, Adv. Math.
-    128 (1997) 153.
+    which may split a particle, in the domain of both if that is one; up to 20 000 with as many of equal weights in
+    d ≤ 3, paired as in `wasserstein2`. Two points: a Point. Distances are Euclidean, also in a periodic box. Raises
+    `InputError` for other pairs. Source: McCann, Adv. Math. 128 (1997) 153.
 
     >>> displacement(Gaussian([0.0], 1.0), Gaussian([1.0], 9.0), 0.5).cov
     array([[4.]])
@@ -84,11 +85,21 @@ def displacement(a: Any, b: Any, t: float) -> Any:
 
 
 def _clouds(a: Particles, b: Particles, s: float) -> Particles:
-    if len(a) * len(b) > transport.EXACT_PAIRS:
-        raise InputError(f"displacement couples up to 2000 by 2000 particles, got {len(a)} by {len(b)}; thin them out")
-    i, j, mass = transport.coupling(a.positions, b.positions, a.weights, b.weights)
+    i, j, mass = _plan(a, b)
     domain = a.domain if a.domain == b.domain else None
     return Particles((1.0 - s) * a.positions[i] + s * b.positions[j], mass, domain)
+
+
+def _plan(a: Particles, b: Particles) -> tuple[Any, Any, Array]:
+    """Rows, columns and masses of the entries of the optimal plan."""
+    if len(a) * len(b) <= transport.EXACT_PAIRS:
+        return transport.coupling(a.positions, b.positions, a.weights, b.weights)
+    if pairable(a.weights, b.weights, a.dim):
+        return slice(None), assignment(a.positions, b.positions)[0], a.weights
+    raise InputError(
+        f"displacement couples up to 2000 by 2000 particles, and up to {MOST} of equal weights with as many (d <= 3), "
+        f"got {len(a)} by {len(b)}; thin them out"
+    )
 
 
 def _densities(a: Density, b: Density, s: float) -> Density:

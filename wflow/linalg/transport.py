@@ -106,7 +106,7 @@ def bures(mean_a: Array, cov_a: Array, mean_b: Array, cov_b: Array) -> float:
     >>> bures(np.zeros(2), np.eye(2), np.array([3.0, 0.0]), 9 * np.eye(2)) ** 2  # 9 + 2 (3 - 1)^2
     17.0
     """
-    root_a, root_b = _root(cov_a), _root(cov_b)
+    root_a, root_b = square_root(cov_a), square_root(cov_b)
     left, _, right = np.linalg.svd(root_b @ root_a)
     return float(np.hypot(np.linalg.norm(mean_a - mean_b), np.linalg.norm(root_a - root_b @ left @ right)))
 
@@ -120,9 +120,9 @@ def bures_map(cov_a: Array, cov_b: Array) -> Array:
     array([[2., 0.],
            [0., 2.]])
     """
-    root = _root(cov_a)
+    root = square_root(cov_a)
     inverse = np.linalg.inv(root)
-    return np.asarray(inverse @ _root(root @ cov_b @ root) @ inverse)
+    return np.asarray(inverse @ square_root(root @ cov_b @ root) @ inverse)
 
 
 def coupling(
@@ -137,7 +137,8 @@ def coupling(
     return rows, columns, plan[rows, columns]
 
 
-def _root(cov: Array) -> Array:
+def square_root(cov: Array) -> Array:
+    """Of a positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(cov)
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
 
