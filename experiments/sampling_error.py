@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ot
 import typer
 from common import stage
 
 import wflow as wf
 from wflow.exact import barenblatt, barenblatt_radius
+from wflow.linalg.assignment import assignment
 from wflow.plot.style import COLORS, INK, MARKERS, new_figure, save, styled
 
 END, DT = 0.5, 0.016  # the step for a thousand particles
@@ -21,9 +21,9 @@ RATES = {"mean": -1 / 2, "second moment": -1 / 2, "W2, 1-D": -1 / 2, "W2, 3-D": 
 
 def main(
     largest: int = 1_000_000,
-    spatial: int = 8000,
+    spatial: int = 100_000,
     across: int = 120,
-    cells: int = 48,
+    cells: int = 64,
     seed: int = 0,
     out: Path = Path("results/sampling_error"),
     table: Path | None = None,
@@ -40,7 +40,8 @@ def main(
     the rms distance from where the exact flow takes the particles, a bound on W2, falls with n; its rate is observed.
 
     Returns the slopes of log error against log n. `largest`: particles in 1-D, from 1000 on by factors of ten;
-    `spatial`: in 3-D, from a 32nd of it on; `across`: of the lattice, from a quarter on; `cells`: of the 3-D grid.
+    `spatial`: in 3-D, from a thousandth of it on; `across`: of the lattice, from a quarter on; `cells`: of the
+    3-D grid. A million in 3-D take a quarter of an hour.
     """
     out.mkdir(parents=True, exist_ok=True)
     with stage("1-D"):
@@ -92,18 +93,19 @@ def on_a_line(largest: int, seed: int) -> list[dict[str, Any]]:
 
 
 def in_space(largest: int, cells: int, seed: int) -> list[dict[str, Any]]:
-    """W2 to as many draws of the grid's density, by the network simplex: 8000 by 8000 in half a minute and 1.5 GB."""
+    """W2 to as many draws of the grid's density, by auctions: at most 0.5 % too large, half a minute for 10⁵ by 10⁵."""
     F = wf.FDivergence("reverse-kl", wf.Gibbs("(x**2 - 1)**2 + y**2 + z**2"))
     start, box = wf.Gaussian([0.5, 0.0, 0.0], 0.25), wf.Grid([-3.0] * 3, [3.0] * 3, cells)
     grid = wf.run(F, wf.Density(box, start), t_end=END, save="ends").final
     rows = []
-    for n in (largest // 2**k for k in range(5, -1, -1)):
+    for n in (max(1, largest // 10**k) for k in (3, 2, 1, 0)):
         errors = []
-        for run in range(max(2, min(8, 8000 // n))):
+        for run in range(max(1, min(8, 10**5 // n))):
             cloud = wf.Particles(start.sample(n, rng=seed + run))
             final = wf.run(F, cloud, t_end=END, dt=0.01, stepper=wf.steppers.Langevin(), save="ends", rng=run).final
-            costs = ot.dist(final.positions, grid.sample(n, rng=77 + run))
-            errors.append(float(np.sqrt(ot.emd2([], [], costs, numItermax=10**8))))
+            draws = grid.sample(n, rng=77 + run)
+            which, _ = assignment(final.positions, draws, 1e-2)
+            errors.append(float(np.sqrt(np.mean(np.sum((final.positions - draws[which]) ** 2, axis=1)))))
         rows.append(line("W2, 3-D", n, errors))
     return rows
 

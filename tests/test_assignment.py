@@ -85,7 +85,8 @@ def test_best_offers_of_the_tree_are_those_of_a_search_through_all():
         assert_allclose([cost, second], np.sort(costs)[:2], rtol=1e-14)
     leaves = (len(least) + 1) // 2
     expected = [prices[n * k // leaves : n * (k + 1) // leaves].min() for k in range(leaves)]
-    assert_allclose(least[leaves - 1 :], expected)
+    assert np.array_equal(least[leaves - 1 :], expected)
+    assert np.array_equal(least[: leaves - 1], np.minimum(least[1::2], least[2::2]))
 
 
 def test_w2_of_clouds_too_large_for_the_program_is_within_its_bound(monkeypatch):
