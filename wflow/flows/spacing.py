@@ -20,7 +20,7 @@ from wflow.flows.lattice import Lattice, Nodes, make_lattice
 from wflow.flows.pairs import mean_force
 from wflow.states import Particles
 
-MESH_FROM = 4096  # particles
+MESH_FROM = 2048  # particles
 TOLERANCE = 1e-6  # of the largest force at the start
 BALANCE = 1e-9  # of the largest force: the mean force on a ring
 FINENESS = np.round(8.0 * 2.0 ** (0.25 * np.arange(29)))  # spacings in an extent, 8 to 1024

@@ -69,7 +69,7 @@ class Interaction(Functional):
     """½ ∬ W(x - y) q(x) q(y) dx dy with W even; its velocity is -∇W * q.
 
     `W` is an expression in x, y, z, the components of the difference, or a vectorised callable `(n, d) -> (n,)`. On
-    particles the sums over pairs are direct, O(n²), or from 4096 particles in d ≤ 3 by a mesh, O(n), where W is smooth
+    particles the sums over pairs are direct, O(n²), or from 2048 particles in d ≤ 3 by a mesh, O(n), where W is smooth
     on the scale of the cloud and the forces agree to 1e-6 (`flows.interactions`).
     """
 
