@@ -75,6 +75,15 @@ def abridged(text: str, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def readable(text: str) -> str:
+    """A text of the system as UTF-8 takes it: bytes of names in another encoding stand as their codes.
+
+    >>> readable("caf\\udce9.py")
+    'caf\\\\udce9.py'
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def check_made(value: object, classes: tuple[type, ...], what: str, place: str) -> None:
     """Raise `InputError` unless `value` is an object of one of the `classes`, which a user finds in `place`; for the
     class itself, or its name, with how it is written.

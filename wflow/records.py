@@ -85,11 +85,45 @@ def rebuild_grid(data: dict[str, Any] | None) -> Grid | None:
     return Grid(data["lower"], data["upper"], tuple(data["cells"]), [tuple(pair) for pair in data["boundary"]])
 
 
+def check_datasets(reader: Reader, word: str, grid: Grid | None) -> tuple[str, ...]:
+    """The dimensions of the coordinates of the states in a file, after looking whether it holds states of that kind.
+
+    Raises `FileError` for datasets that are missing, have other dimensions, or do not fit the grid.
+    """
+    if word == "density" and grid is None:
+        raise FileError("a density file without a grid")
+    dim = 0 if grid is None else grid.dim
+    kinds: dict[str, dict[str, tuple[str, ...]]] = {
+        "density": {"density": ("time", *AXES[:dim])},
+        "particles": {"position": ("time", "particle", "axis"), "weight": ("particle",)},
+        "point": {"position": ("time", "axis")},
+        "gaussian": {"mean": ("time", "axis"), "covariance": ("time", "axis", "axis_2")},
+    }
+    if word not in kinds:
+        raise FileError(f"unknown kind of state {word!r} in the file")
+    wanted, there = kinds[word], {*reader.names, *reader.static_names}
+    first, *_ = wanted.values()
+    if "weight" in wanted and "weight" in reader.names:
+        wanted["weight"] = ("time", "particle")
+    if "target" in there:
+        wanted["target"] = first[1:]
+    for name, dims in wanted.items():
+        if name not in there or reader.dims(name) != dims:
+            found = f"over {', '.join(reader.dims(name))}" if name in there else "missing"
+            raise FileError(f"the {name!r} of its {word} is {found}, not over {', '.join(dims)}")
+    axes = first[1:] if word == "density" else ("axis",)
+    sizes = tuple(len(reader.static(axis)) for axis in axes)
+    if grid is not None and sizes != (grid.cells if word == "density" else (dim,)):
+        raise FileError(
+            f"its {word} of sizes {sizes} along {', '.join(axes)} does not fit the grid of {grid.cells} cells"
+        )
+    return first
+
+
 def read_state(reader: Reader, index: int, word: str, grid: Grid | None) -> Any:
-    """The state of one frame, as it was: no rescaling, no checks beyond the shape."""
+    """The state of one frame of a file that `check_datasets` has let through, as it was: nothing is rescaled."""
     if word == "density":
-        if grid is None:
-            raise FileError("a density file without a grid")
+        assert grid is not None
         return Density(grid, np.ones(grid.cells)).at(reader.frame("density", index))
     if word == "particles":
         positions = reader.frame("position", index)
@@ -98,9 +132,7 @@ def read_state(reader: Reader, index: int, word: str, grid: Grid | None) -> Any:
     if word == "point":
         x = reader.frame("position", index)
         return Point(np.zeros(x.size)).at(x)
-    if word == "gaussian":
-        mean, cov = reader.frame("mean", index), reader.frame("covariance", index)
-        # A covariance that has lost its definiteness to rounding is kept as it was.
-        values, vectors = np.linalg.eigh(cov) if np.all(np.isfinite(cov)) else (np.ones(len(mean)), np.eye(len(mean)))
-        return Gaussian(np.zeros(len(mean)), 1.0).with_moments(mean, cov, vectors * np.sqrt(np.maximum(values, 0.0)))
-    raise FileError(f"unknown kind of state {word!r} in the file")
+    mean, cov = reader.frame("mean", index), reader.frame("covariance", index)
+    # A covariance that has lost its definiteness to rounding is kept as it was.
+    values, vectors = np.linalg.eigh(cov) if np.all(np.isfinite(cov)) else (np.ones(len(mean)), np.eye(len(mean)))
+    return Gaussian(np.zeros(len(mean)), 1.0).with_moments(mean, cov, vectors * np.sqrt(np.maximum(values, 0.0)))

@@ -12,8 +12,8 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import FileError, InputError, Status
-from wflow.records import STATE_ARRAYS, form, read_state, rebuild_grid, row, weights_change
-from wflow.store import Layout, Reader, Variable, Writer
+from wflow.records import STATE_ARRAYS, check_datasets, form, read_state, rebuild_grid, row, weights_change
+from wflow.store import Layout, Reader, Variable, Writer, stuck
 
 JSON_ATTRIBUTES = ("arguments", "grid", "versions")
 # Attributes that speak of the file, not of the run.
@@ -22,14 +22,18 @@ OF_FILE = (
 )  # fmt: skip
 
 
-class FileFrames(Sequence[Any]):
-    """States or arrays of a file, one frame read at a time."""
+class NoFrameError(InputError, IndexError):
+    """A frame was asked for and there is none; an `IndexError` too, as which it ends a loop over the states."""
 
-    def __init__(self, reader: Reader, read: Callable[[int], Any]) -> None:
-        self._reader, self._read = reader, read
+
+class FileFrames(Sequence[Any]):
+    """States or arrays of `count` frames of a file, one read at a time."""
+
+    def __init__(self, count: int, read: Callable[[int], Any]) -> None:
+        self._count, self._read = count, read
 
     def __len__(self) -> int:
-        return self._reader.frames
+        return self._count
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -38,6 +42,8 @@ class FileFrames(Sequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
+        if not len(self):
+            raise NoFrameError("the file has no frame: its run was killed before the first one")
         if not -len(self) <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
         return self._read(index % len(self))
@@ -65,16 +71,17 @@ class Result:
 
     @property
     def final(self) -> Any:
-        """The last state."""
+        """The last state; `InputError` where there is none, in the file of a run that was killed at its start."""
         return self.states[-1]
 
     def save(self, path: str | Path) -> Path:
-        """Write the result to an HDF5 file of the package's layout, replacing a result that is there."""
-        names = tuple(self.diagnostics)
-        series, more = tuple(self.steps), tuple(self.extras)
+        """Write the result to an HDF5 file of the package's layout, replacing a result that is there, if all went
+        well."""
+        names, like = tuple(self.diagnostics), self.states[0]
+        counted, more = tuple(self.steps), tuple(self.extras)
         moving = weights_change(self.states)
-        layout = make_layout(self.states[0], len(self.times), names, series, self.info, self.target, more, moving)
-        with Writer(path, layout, overwrite=True) as writer:
+        layout = make_layout(like, len(self.times), names, counted, self.info, self.target, more, moving)
+        with Writer(path, layout, overwrite=True, at_once=True) as writer:
             for index in range(len(self.steps.get("time", ()))):
                 writer.step({name: series[index] for name, series in self.steps.items()})
             for index, time in enumerate(self.times):
@@ -90,8 +97,8 @@ class Result:
             xarray = import_module("xarray")
         except ImportError:
             raise InputError("to_xarray needs xarray, which is not installed here: pip install xarray") from None
-        moving = weights_change(self.states)
-        state = form(self.states[0], moving)
+        like, moving = self.states[0], weights_change(self.states)
+        state = form(like, moving)
         rows = [row(s, moving) for s in self.states]
         variables: dict[str, Any] = {v.name: (v.dims, np.stack([r[v.name] for r in rows])) for v in state.framed}
         variables |= {name: (state.framed[0].dims, np.stack(list(array))) for name, array in self.extras.items()}
@@ -123,11 +130,13 @@ class Result:
 
     def __repr__(self) -> str:
         kinds = f"{self.info.get('state', '?')}, {self.info.get('stepper', '?')}"
-        return f"<Result: {len(self.times)} frames to t = {self.times[-1]:g}, {kinds}: {self.status.value}>"
+        end = f" to t = {self.times[-1]:g}" if len(self.times) else ""
+        return f"<Result: {len(self.times)} frames{end}, {kinds}: {self.status.value}>"
 
 
 def _static(result: Result) -> dict[str, Array]:
-    fixed = {name: array for name, (_, array) in form(result.states[0], True).static.items()}
+    shape = form(result.states[0], True).static if len(result.states) else {}
+    fixed = {name: array for name, (_, array) in shape.items()}
     return fixed if result.target is None else fixed | {"target": result.target}
 
 
@@ -162,7 +171,8 @@ def make_layout(
 
 
 def load(path: str | Path, live: bool = False) -> Result:
-    """The result in a file; states are read when they are asked for. `live` reads a file that is being written.
+    """The result in a file; states are read when they are asked for. `live` reads a file that is being written, as
+    far as it is when this is called.
 
     Raises `FileError` for a file that is damaged or not of this package. Reading runs no code from the file.
     """
@@ -175,20 +185,27 @@ def load(path: str | Path, live: bool = False) -> Result:
             raise ValueError(f"{', '.join(wrong)} must be a table")
         grid = rebuild_grid(info.get("grid"))
         status = Status(reader.attributes["status"])
+        word = str(info.get("state"))
+        dims = check_datasets(reader, word, grid)
+        names = [name for name in reader.names if reader.dims(name) == ("time",)]
+        series = reader.columns(["time", *names])
+        times = series.pop("time")
+        if late := stuck(times):
+            raise FileError(f"the time of frame {late[0]} is not after the one before")
+    except FileError as error:
+        raise FileError(str(error) if str(reader.path) in str(error) else f"cannot read {path}: {error}") from None
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise FileError(f"{path} has attributes that this package did not write: {error}") from None
-    names = [name for name in reader.names if reader.dims(name) == ("time",)]
-    more = [name for name in reader.names if name not in ("time", *names, *STATE_ARRAYS)]
-    word = str(info.get("state"))
+    more = [name for name in reader.names if name not in STATE_ARRAYS and reader.dims(name) == dims]
     target = reader.static("target") if "target" in reader.static_names else None
     return Result(
-        times=reader.column("time"),
-        states=FileFrames(reader, lambda index: read_state(reader, index, word, grid)),
-        diagnostics={name: reader.column(name) for name in names},
+        times=times,
+        states=FileFrames(len(times), lambda index: read_state(reader, index, word, grid)),
+        diagnostics=series,
         steps=reader.steps,
         status=status,
         info=info,
         target=target,
         path=Path(path),
-        extras={name: FileFrames(reader, partial(reader.frame, name)) for name in more},
+        extras={name: FileFrames(len(times), partial(reader.frame, name)) for name in more},
     )

@@ -11,7 +11,7 @@ import typer
 import wflow as wf
 from wflow.cli import catalogue
 from wflow.cli.printing import File, Json, print_json, told
-from wflow.errors import InputError, choose
+from wflow.errors import InputError, choose, readable
 
 
 def experiments(as_json: Json = False) -> None:
@@ -110,7 +110,7 @@ def _go_on(file: Path, command: str) -> None:
 
 def _check_name(made: str, experiment: str, file: Path) -> None:
     """An experiment writes files of its own names."""
-    if made != file.name:
+    if made != readable(file.name):
         raise InputError(
             f"{file} was written as {made}, which {experiment} would write again beside it: rename it back to {made}"
         )

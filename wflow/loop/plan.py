@@ -33,6 +33,7 @@ ADAPTED, MOST, IMPLICIT, STAGED, STEP = 7.5, 150.0, 430.0, 6.0, 25.0
 # Spectral radius times t_end of blobs from which RKL2 clearly beats the Bogacki–Shampine pair. Rates of porous medium
 # in 1-D, rejected steps counted, m = 2 and 5, tol = 1e-4: equal near 100, half at 300 to 400, a fifth or less at 5e3.
 MILD = 300.0
+MANY = 2.0**53  # steps, as far as float64 counts them
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,14 @@ def check_times(t_end: Any, dt: Any, steps: Any) -> tuple[float, float | None, i
         if step is None:
             raise InputError("steps needs dt, the size of a step (for an optimizer the learning rate)")
         count = whole("steps", steps)
+        if count > MANY:
+            raise InputError(f"steps must be at most {MANY:g}, beyond which times are no multiples of dt")
         return count * step, step, count
     end = positive("t_end", t_end)
     if step is None:
         return end, None, None
+    if end > MANY * step:
+        raise InputError(f"t_end = {end:g} is more than {MANY:g} steps of dt = {step:g}: take a larger dt")
     # A last step shorter by rounding only is a whole one.
     return end, step, max(1, int(np.ceil(end / step * (1.0 - 1e-12))))
 

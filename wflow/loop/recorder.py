@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wflow.arrays import Array
-from wflow.errors import InputError, Status
+from wflow.errors import InputError, Status, readable
 from wflow.flows import pair_sums
 from wflow.loop.fingerprint import fingerprint
 from wflow.loop.ledger import keeps_balance, measured
@@ -92,7 +92,7 @@ class Recorder:
         names, more = step_names(self.plan), tuple(held)
         info = self.info
         if self.out is not None:
-            info = info | {"written_as": self.out.name, "fingerprint": fingerprint(self.plan)}
+            info = info | {"written_as": readable(self.out.name), "fingerprint": fingerprint(self.plan)}
         return make_layout(state, planned, tuple(values), names, info, self.target, more, self.weighted)
 
     @property
@@ -191,7 +191,7 @@ def describe(plan: Plan, functional: Any, given: dict[str, Any]) -> dict[str, An
         "arguments": {name: plain(value) for name, value in arguments.items()},
         "seed": plan.seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(sys.argv),
+        "command": readable(shlex.join(sys.argv)),
         "git_commit": git_commit(),
         "versions": {"python": platform.python_version(), **{name: installed(name) for name in VERSIONED}},
     }

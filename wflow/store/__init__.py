@@ -7,8 +7,9 @@ either kind, `verify` looks for damage.
 
 from wflow.store.layout import SCHEMA, Layout, Variable
 from wflow.store.reader import Reader
+from wflow.store.rows import stuck
 from wflow.store.slots import Checkpoint
 from wflow.store.verify import verify
 from wflow.store.writer import Writer
 
-__all__ = ["SCHEMA", "Checkpoint", "Layout", "Reader", "Variable", "Writer", "verify"]
+__all__ = ["SCHEMA", "Checkpoint", "Layout", "Reader", "Variable", "Writer", "stuck", "verify"]

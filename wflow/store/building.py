@@ -71,6 +71,8 @@ def may_replace(path: Path, overwrite: bool) -> None:
         raise InputError(f"{path} exists; take another name, or overwrite=True")
     disk, ours = None, False
     with suppress(OSError):
+        if not path.is_file():  # to open a pipe waits for its other end
+            raise FileNotFoundError
         disk = Disk(path, new=False)
         with files.open_read(disk) as file:
             ours = "wflow_schema" in file.attrs

@@ -41,7 +41,7 @@ def export(path: str | os.PathLike[str], to: str, out: str | os.PathLike[str] | 
     with Reader(path) as reader, files.reported(f"cannot write {target}"):
         if target.exists() and target.samefile(reader.path):
             raise InputError(f"{target} is the file itself; give another out")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(target.parent)
         return write(reader, target)
 
 

@@ -10,6 +10,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ENOTDIR
 from pathlib import Path
 from typing import Any
 
@@ -95,24 +96,31 @@ def fill(file: h5py.File, layout: Layout, room: tuple[int, int], storage: str, s
     _attribute(file, "storage", plain("storage", storage))
     file.attrs.create("wflow_schema", np.array(SCHEMA, np.int64))
     parts = contents(layout, *room)
+    made = {}
     for name, (_, values) in parts.items():
         if isinstance(values, tuple):
-            _create(file, name, values, np.dtype("f8"), None if sample is None else _last(sample[name], values[0]))
+            last = None if sample is None else _last(sample[name], values[0])
+            made[name] = _create(file, name, values, np.dtype("f8"), last)
         else:
             dtype = np.dtype("i8" if values.dtype.kind in "iu" else "f8")
             values = np.ascontiguousarray(values, dtype)
-            _create(file, name, values.shape, dtype, None if sample is None else values)
-            file[name][...] = values
-            file[name].attrs.create("crc32", np.int64(checksum(values)))
-    for dim in sorted({dim for dims, _ in parts.values() for dim in dims}):
-        file[dim].make_scale(dim)
-    for name, (dims, _) in parts.items():
-        _attribute(file[name], "dimensions", plain(name, list(dims)))
-        for axis, dim in enumerate(dims):
-            if name != dim:
-                file[name].dims[axis].attach_scale(file[dim])
+            made[name] = _create(file, name, values.shape, dtype, None if sample is None else values)
+            made[name][...] = values
+            made[name].attrs.create("crc32", np.int64(checksum(values)))
+    _scale(made, {name: dims for name, (dims, _) in parts.items()})
     for name, value in layout.attributes.items():
         _attribute(file, name, plain(name, value))
+
+
+def _scale(made: dict[str, h5py.Dataset], dims: dict[str, tuple[str, ...]]) -> None:
+    """Every axis has the dataset of its name for a scale; reading goes by the attribute `dimensions`."""
+    for dim in sorted({dim for names in dims.values() for dim in names}):
+        made[dim].make_scale(dim)
+    for name, names in dims.items():
+        _attribute(made[name], "dimensions", plain(name, list(names)))
+        for axis, dim in enumerate(names):
+            if name != dim:
+                h5py.h5ds.attach_scale(made[name].id, made[dim].id, axis)
 
 
 def add_slots(file: h5py.File, count: int) -> None:
@@ -122,15 +130,11 @@ def add_slots(file: h5py.File, count: int) -> None:
     plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     shape = (2, count, slots.BLOCK)
-    file.create_dataset(slots.NAME, shape, "u1", dcpl=plist)
+    made = {slots.NAME: file.create_dataset(slots.NAME, shape, "u1", dcpl=plist)}
     for dim, size in zip(slots.DIMS, shape, strict=True):
-        _create(file, dim, (size,), np.dtype("i8"), None)
-        file[dim][...] = np.arange(size)
-        file[dim].make_scale(dim)
-        _attribute(file[dim], "dimensions", plain(dim, [dim]))
-    _attribute(file[slots.NAME], "dimensions", plain(slots.NAME, list(slots.DIMS)))
-    for axis, dim in enumerate(slots.DIMS):
-        file[slots.NAME].dims[axis].attach_scale(file[dim])
+        made[dim] = _create(file, dim, (size,), np.dtype("i8"), None)
+        made[dim][...] = np.arange(size)
+    _scale(made, {slots.NAME: slots.DIMS, **{dim: (dim,) for dim in slots.DIMS}})
 
 
 def _attribute(file: h5py.File | h5py.Dataset, name: str, value: np.ndarray) -> None:
@@ -147,7 +151,7 @@ def _attribute(file: h5py.File | h5py.Dataset, name: str, value: np.ndarray) -> 
     h5py.h5a.create(file.id, name.encode(), kind, space).write(array.reshape(value.shape), mtype=kind)
 
 
-def _create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype, sample: Any) -> None:
+def _create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype, sample: Any) -> h5py.Dataset:
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_attr_phase_change(1000, 0)
     options: dict[str, Any] = {}
@@ -159,7 +163,7 @@ def _create(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype,
         plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     if dtype.kind == "f":
         options["fillvalue"] = np.nan
-    file.create_dataset(name, shape, dtype, dcpl=plist, **options)
+    return file.create_dataset(name, shape, dtype, dcpl=plist, **options)
 
 
 def chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -208,6 +212,21 @@ def write_attribute(file: h5py.File, name: str, value: Any) -> None:
     """Overwrite an attribute where it stands; h5py's own assignment deletes it first."""
     attribute = h5py.h5a.open(file.id, name.encode())
     attribute.write(np.array(value, attribute.dtype))
+
+
+def sentence(status: str) -> bytes:
+    """A status as it stands in the file."""
+    text = status.encode()
+    if len(text) > STATUS or not text or b"\0" in text:
+        raise InputError(f"the status must be a sentence of at most {STATUS} bytes, got {status!r}")
+    return text
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing."""
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(ENOTDIR, f"{path} is a file, not a folder")
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def sync(path: Path) -> None:

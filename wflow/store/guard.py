@@ -12,6 +12,7 @@ import numpy as np
 
 from wflow.errors import FileError
 from wflow.store.layout import RESERVED, SCHEMA
+from wflow.store.slots import NAME
 
 MAX_BYTES = 1 << 42
 MAX_CHUNK = 1 << 28
@@ -53,8 +54,8 @@ def attributes(file: h5py.File) -> dict[str, Any]:
     return found
 
 
-def datasets(file: h5py.File, size: int) -> dict[str, tuple[str, ...]]:
-    """Return name -> dims of every dataset of a file of `size` bytes; groups are never entered.
+def datasets(file: h5py.File, size: int) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[int, ...]]]:
+    """Return dims and shape of every dataset of a file of `size` bytes by name; groups are never entered.
 
     Raises `FileError` for links, storage outside the file, virtual data, unknown filters, other types than
     numbers, claims beyond what the file can hold and axes without a name.
@@ -68,7 +69,18 @@ def datasets(file: h5py.File, size: int) -> dict[str, tuple[str, ...]]:
     for name, dataset in sets.items():
         _check_storage(name, dataset)
         _check_claim(name, dataset, size)
-    return {name: _dims(name, dataset) for name, dataset in sets.items()}
+    dims = {name: _dims(name, dataset) for name, dataset in sets.items()}
+    return dims, {name: dataset.shape for name, dataset in sets.items()}
+
+
+def check_axes(dims: dict[str, tuple[str, ...]], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise `FileError` for an axis without a scale, or of another length."""
+    for name in set(dims) - {NAME}:
+        for dim, length in zip(dims[name], shapes[name], strict=True):
+            if dims.get(dim) != (dim,):
+                raise FileError(f"the axis {dim!r} of {name!r} has no scale")
+            if shapes[dim] != (length,):
+                raise FileError(f"{name!r} has {length} along {dim!r}, the scale of that has {shapes[dim][0]}")
 
 
 def _readable(item: h5py.h5a.AttrID) -> bool:

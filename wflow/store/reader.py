@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,7 @@ class View:
     settled: bool
     attributes: dict[str, Any]
     dims: dict[str, tuple[str, ...]]
+    shapes: dict[str, tuple[int, ...]]
 
 
 class Reader:
@@ -96,7 +97,11 @@ class Reader:
 
     def column(self, name: str) -> np.ndarray:
         """Return all committed rows of `time` or a variable, (frames, ...)."""
-        return self._patiently(lambda: _rows(self._fresh(), name, "time", "committed"))
+        return self.columns([name])[name]
+
+    def columns(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return all committed rows of some of them, as many of each: also while another process writes."""
+        return self._patiently(lambda: _columns(self._fresh(), names))
 
     def static(self, name: str) -> np.ndarray:
         """Return an array that was written once."""
@@ -153,7 +158,7 @@ def look(path: Path) -> View:
             if disk.start() != SIGNATURE:
                 raise FileError("not an HDF5 file")
             file = files.open_read(disk)
-            view = View(file, disk, stamp, settled, guard.attributes(file), guard.datasets(file, stamp[3]))
+            view = View(file, disk, stamp, settled, guard.attributes(file), *guard.datasets(file, stamp[3]))
             _check_rows(view)
     except FileError as error:
         files.finish(file, disk)
@@ -188,11 +193,14 @@ def _check_rows(view: View) -> None:
     missing = {"time", FRAME_SUM} - set(view.dims)
     if missing:
         raise FileError(f"it lacks the datasets {', '.join(sorted(missing))}")
+    guard.check_axes(view.dims, view.shapes)
     for dim, counter in (("time", "committed"), ("step", "committed_steps")):
         for name in _leading(view, dim):
-            rows = view.file[name].shape[0]
+            rows = view.shapes[name][0]
             if rows < view.attributes[counter]:
                 raise FileError(f"{name!r} has {rows} rows, but {view.attributes[counter]} are {counter}")
+            if view.file[name].dtype != np.float64 and name != "step":
+                raise FileError(f"{name!r} holds {view.file[name].dtype}, not float64")
 
 
 def _frame(view: View, name: str, i: int) -> np.ndarray:
@@ -201,6 +209,10 @@ def _frame(view: View, name: str, i: int) -> np.ndarray:
     if not -count <= i < count:
         raise IndexError(f"frame {i} of {count}")
     return np.asarray(view.file[name][i % count])
+
+
+def _columns(view: View, names: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: _rows(view, name, "time", "committed") for name in names}
 
 
 def _rows(view: View, name: str, dim: str, counter: str) -> np.ndarray:

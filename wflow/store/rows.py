@@ -23,6 +23,16 @@ def checked(values: Mapping[str, ArrayLike], shapes: Mapping[str, tuple[int, ...
     return arrays
 
 
+def stuck(times: np.ndarray) -> list[int]:
+    """Frames whose time is not a number, or not after that of the frame before.
+
+    >>> stuck(np.array([0.0, 1.0, 1.0, np.nan, 2.0]))
+    [2, 3, 4]
+    """
+    before = np.concatenate([[-np.inf], times[:-1]])
+    return np.flatnonzero(~((times > before) & np.isfinite(times))).tolist()
+
+
 def frame_sum(arrays: Mapping[str, np.ndarray], order: list[str]) -> float:
     """Return the CRC-32 of time and the variables of a frame; a float, as rows not yet written are NaN."""
     total = checksum(arrays["time"])

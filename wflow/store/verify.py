@@ -10,7 +10,7 @@ from wflow.errors import FileError
 from wflow.store import files, trailer
 from wflow.store.layout import FRAME_SUM, PACKED, STEP, STEP_SUM, checksum
 from wflow.store.reader import View, look
-from wflow.store.rows import frame_sum, step_sums
+from wflow.store.rows import frame_sum, step_sums, stuck
 from wflow.store.slots import DIMS, NAME
 
 SHOWN = 5
@@ -50,9 +50,7 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
 
 def _whole(path: Path) -> tuple[list[str], bool]:
     """Compare the checksum at the end, if there is one, before HDF5 looks at the file."""
-    if not path.is_file():
-        raise FileError(f"cannot read {path}: there is no such file")
-    stored = trailer.read(path)
+    stored = trailer.read(path) if path.is_file() else None
     if stored is None:
         return [], False
     found = trailer.digest(path, path.stat().st_size - trailer.LENGTH)
@@ -76,7 +74,9 @@ def _frames(view: View) -> list[str]:
                 != sums[start + i]
             ):
                 bad.append(start + i)
-    return _told("frames", bad)
+    late = stuck(view.file["time"][:count])
+    rising = [f"time does not rise at the frames {_listed(late)}"] if late else []
+    return _told("frames", bad) + rising
 
 
 def _blocks(sets: list[h5py.Dataset], count: int) -> list[tuple[int, int]]:
@@ -107,5 +107,8 @@ def _fixed(view: View) -> list[str]:
 def _told(what: str, bad: list[int]) -> list[str]:
     if not bad:
         return []
-    which = ", ".join(map(str, bad[:SHOWN])) + (", …" if len(bad) > SHOWN else "")
-    return [f"{len(bad)} {what} damaged: the values of {what} {which} do not have their checksum"]
+    return [f"{len(bad)} {what} damaged: the values of {what} {_listed(bad)} do not have their checksum"]
+
+
+def _listed(bad: list[int]) -> str:
+    return ", ".join(map(str, bad[:SHOWN])) + (", …" if len(bad) > SHOWN else "")

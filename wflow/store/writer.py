@@ -29,6 +29,7 @@ class Writer:
     The file stands at `path` as soon as this returns. `frame` commits a frame, `close(status)` packs the
     file and gives it its status. Leaving a `with` block without `close` keeps the file as it stands,
     "running". An existing file is refused unless `overwrite`, and then only a wflow file is replaced.
+    With `at_once` the file takes its place when `close` has packed it: until then, and without, what is there stays.
     `checkpoint` keeps arrays from which the work can go on; with `resume` what was committed before the newest
     checkpoint of an existing file is taken over, and that checkpoint is `resumed`. Without one the file starts anew.
     Cost of a frame: its bytes and two flushes, about 1 ms for a dozen small series on a busy machine.
@@ -39,9 +40,15 @@ class Writer:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], layout: Layout, overwrite: bool = False, resume: bool = False
+        self,
+        path: str | os.PathLike[str],
+        layout: Layout,
+        overwrite: bool = False,
+        resume: bool = False,
+        at_once: bool = False,
     ) -> None:
         self.path = Path(os.path.realpath(path))
+        self._stand = self._beside("new") if at_once else self.path
         self.layout = layout
         self.committed = 0
         self.committed_steps = 0
@@ -49,11 +56,11 @@ class Writer:
         self._order = sorted(v.name for v in layout.framed)
         self._shapes = {v.name: v.shape for v in layout.framed} | {"time": ()}
         self._pending: list[list[float]] = []
-        self._number = 0
+        self._number, self._last = 0, -np.inf
         self._file: h5py.File | None = None
         self._disk: Disk | None = None
         with files.reported(f"cannot write {path}"):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(self.path.parent)
             self._lock: int | None = lock.acquire(self.path)
         try:
             may_replace(self.path, overwrite or resume)
@@ -72,6 +79,7 @@ class Writer:
                 return
             self.committed, self.committed_steps = self.resumed.frames, self.resumed.steps
             self._number = self.resumed.number
+            self._last = float(old.file["time"][self.committed - 1]) if self.committed else -np.inf
             frames, steps = max(self._room.frames, self.committed), max(self._room.steps, self.committed_steps)
             self._room = Room(frames, steps, old.file[slots.NAME].shape[1])
             self._replace(*self._build(STREAMED, old.file))
@@ -86,6 +94,10 @@ class Writer:
         that was committed before is lost.
         """
         arrays = checked(values, self._shapes)
+        if not self._last < arrays["time"] < np.inf:
+            raise InputError(
+                f"the time of a frame must be after {self._last:g}, that of the last; got {arrays['time']:g}"
+            )
         file = self._open()
         with files.reported(f"cannot write a frame to {self.path}"):
             if self.committed == self._room.frames or self._missing_room():
@@ -94,6 +106,7 @@ class Writer:
                 self._write(name, self.committed, array[np.newaxis])
             self._write(FRAME_SUM, self.committed, np.array([frame_sum(arrays, self._order)]))
             self._commit(file, 1)
+        self._last = float(arrays["time"])
 
     def step(self, values: Mapping[str, float]) -> None:
         """Note the numbers of one step, by name without "step_"; they are written with the next frame.
@@ -117,19 +130,20 @@ class Writer:
                 file = self._grow(self._room.frames)
             if self._pending:
                 self._commit(file, 0)
-            self._number += 1
-            point = slots.Checkpoint(self._number, self.committed, self.committed_steps, dict(arrays))
+            number = self._number + 1
+            point = slots.Checkpoint(number, self.committed, self.committed_steps, dict(arrays))
             data = slots.encode(point)
             if len(data) > self._room.blocks * slots.BLOCK:
                 file = self._grow(self._room.frames, slots.blocks(len(data)))
             whole = data.ljust(-(-len(data) // slots.BLOCK) * slots.BLOCK, b"\0")
             rows = np.frombuffer(whole, np.uint8).reshape(1, -1, slots.BLOCK)
-            self._write(slots.NAME, self._number % 2, rows)
+            self._write(slots.NAME, number % 2, rows)
             self._flush(file)
+            self._number = number
 
     def leave(self, status: str) -> None:
         """Give the file a status and leave it unpacked, with its checkpoints: a run that may go on."""
-        file, text = self._open(), _sentence(status)
+        file, text = self._open(), files.sentence(status)
         try:
             with files.reported(f"cannot write {self.path}"):
                 self._settle(file)
@@ -146,9 +160,10 @@ class Writer:
         """
         if self._file is None:
             return
-        file, text = self._open(), _sentence(status)
+        file, text = self._open(), files.sentence(status)
         try:
-            with files.reported(f"{self.path} keeps all its frames, but could not be packed"):
+            kept = f"{self.path} keeps all its frames, but could not be packed"
+            with files.reported(kept if self._stand == self.path else f"cannot write {self.path}"):
                 self._settle(file)
                 self._pack(text)
         except BaseException:
@@ -162,6 +177,9 @@ class Writer:
         """Leave the file as it stands, streamed and readable, and give the lock back."""
         files.finish(self._file, self._disk)
         self._file = self._disk = None
+        if self._stand != self.path:
+            with suppress(OSError):
+                self._stand.unlink(missing_ok=True)
         self._release()
 
     def __enter__(self) -> Self:
@@ -218,9 +236,7 @@ class Writer:
             self._commit(self._grow(self._room.frames) if self._missing_room() else file, 0)
 
     def _step_room(self) -> int:
-        """Rows for steps: at least a twentieth of the frames' bytes, lest large files are copied for
-        steps.
-        """
+        """Rows for steps: at least a twentieth of the frames' bytes, lest large files are copied for steps."""
         row = 8 * (2 + sum(int(np.prod(v.shape)) for v in self.layout.framed))
         frames = FIRST_FRAMES if self.layout.frames is None else max(1, self.layout.frames)
         return max(FIRST_STEPS, frames * row // (20 * 8 * (1 + len(self.layout.stepped))))
@@ -252,7 +268,8 @@ class Writer:
 
     def _replace(self, file: h5py.File, disk: Disk) -> None:
         try:
-            os.replace(self._beside(), self.path)
+            with files.reported(f"cannot write {self.path}"):
+                os.replace(self._beside(), self._stand)
         except BaseException:
             files.discard(file, disk, self._beside())
             raise
@@ -277,12 +294,5 @@ class Writer:
             raise
         files.sync(self.path.parent)
 
-    def _beside(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.part")
-
-
-def _sentence(status: str) -> bytes:
-    text = status.encode()
-    if len(text) > files.STATUS or not text or b"\0" in text:
-        raise InputError(f"the status must be a sentence of at most {files.STATUS} bytes, got {status!r}")
-    return text
+    def _beside(self, end: str = "part") -> Path:
+        return self.path.with_name(f".{self.path.name}.{end}")
