@@ -40,7 +40,8 @@ def main(
         packed = aggregation(across // 3, height, pictures, out)
     if pictures:
         with stage("movie"):
-            wf.plot.movie(packed, out / "height.mp4", fps=8)
+            title = [f"two squares that attract each other, m = {height:g}"]
+            wf.plot.movie(packed, out / "height.mp4", fps=8, title=title)
     width = packed.final.positions.std(axis=0)
     shift = float(np.abs(packed.final.mean - packed.states[0].mean).max())
     disc = float(0.5 / np.sqrt(np.pi))

@@ -83,7 +83,7 @@ def main(
             wells = wf.FDivergence("reverse-kl", wf.Gibbs("2*(x**2 - 1)**2 + 2*y**2"))
             cloud = wf.Particles(np.tile([-1.0, 0.0], (1000, 1)))
             flow = wf.run(wells, cloud, t_end=4.0, dt=0.01, stepper=wf.steppers.Langevin(), save=pictures, rng=seed)
-            wf.plot.movie(flow, out / "wells.mp4", fps=8)
+            wf.plot.movie(flow, out / "wells.mp4", fps=8, title=["Langevin, V = 2 (x² - 1)² + 2 y²"])
     print(f"picture: {out}")
     return {"rows": rows, "orders": orders}
 

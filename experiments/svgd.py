@@ -71,7 +71,8 @@ def main(
     if pictures:
         with stage("movie"):
             functional, state, options = runs[0]
-            wf.plot.movie(wf.run(functional, state, save=pictures, **options), out / "svgd.mp4", fps=8)
+            flow = wf.run(functional, state, save=pictures, **options)
+            wf.plot.movie(flow, out / "svgd.mp4", fps=8, title=[f"SVGD, {particles} particles to two moons"])
     print(f"pictures and files: {out}")
     return numbers
 
@@ -79,7 +80,7 @@ def main(
 @styled
 def draw(results: list[wf.Result], numbers: dict[str, Any], truth: wf.Density, path: Path) -> None:
     """The four final states over the target."""
-    figure = Figure(figsize=(15.0, 4.5), layout="constrained")
+    figure = Figure(figsize=(15.0, 4.1), layout="constrained")
     axes = figure.subplots(1, 4, sharex=True, sharey=True)
     levels = truth.values.max() * np.array([0.05, 0.25, 0.5, 0.75])
     for ax, name, result in zip(axes, NAMES, results, strict=True):

@@ -50,6 +50,14 @@ def test_gif_where_there_is_no_ffmpeg(line, tmp_path, no_ffmpeg):
         assert gif.info["duration"] == 100
 
 
+def test_a_title_stands_in_place_of_the_functional(line, tmp_path, no_ffmpeg, monkeypatch):
+    said = []
+    monkeypatch.setattr(movies, "set_title", lambda figure, *lines: said.append(lines))
+    movies.movie(line, tmp_path / "flow.gif", most=1)
+    movies.movie(line, tmp_path / "flow.gif", most=1, title=["to N(0, 1)", "slowly"])
+    assert said == [(str(KL),), ("to N(0, 1)", "slowly")]
+
+
 def test_ffmpeg_gets_every_picture(line, tmp_path, monkeypatch):
     folder = tmp_path / "bin"
     folder.mkdir()

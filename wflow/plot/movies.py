@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from itertools import chain
@@ -25,14 +25,15 @@ SUFFIXES = (".mp4", ".gif")
 
 
 @styled
-def movie(result: Result, path: str | Path, fps: float = 15.0, most: int = MOST) -> Path:
+def movie(result: Result, path: str | Path, fps: float = 15.0, most: int = MOST, title: Sequence[str] = ()) -> Path:
     """Write a movie of a result, a picture to a frame, with fixed axes and colours; the path of what was written.
 
     Every frame is shown for the same time, whatever the time between frames; a bar above the picture is as long as the
     time that has passed. A .mp4 (H.264) becomes a .gif of the same name where there is no ffmpeg that can make it:
     neither on the PATH nor in the package imageio-ffmpeg. `fps`: pictures a second. `most`: pictures at most, chosen
-    evenly. Drawn as `wf.plot.state` draws them, with the target where the result has one; a point leaves its way behind
-    it. Cost: about 0.1 s a picture. Raises `InputError` for another suffix, and for numbers that are not positive.
+    evenly. `title`: lines above the pictures, in place of what the result descends. Drawn as `wf.plot.state` draws
+    them, with the target where the result has one; a point leaves its way behind it. Cost: about 0.1 s a picture.
+    Raises `InputError` for another suffix, and for numbers that are not positive.
     """
     one, target = as_results(result)[0], Path(path)
     if target.suffix.lower() not in SUFFIXES:
@@ -44,10 +45,12 @@ def movie(result: Result, path: str | Path, fps: float = 15.0, most: int = MOST)
     target.parent.mkdir(parents=True, exist_ok=True)
     chosen = np.unique(np.linspace(0, len(one.times) - 1, min(most, len(one.times))).round().astype(int))
     program = ffmpeg() if target.suffix.lower() == ".mp4" else None
-    if program is not None and _replaced(target, lambda part: _encode(program, pictures(one, chosen), part, fps)):
+    if program is not None and _replaced(
+        target, lambda part: _encode(program, pictures(one, chosen, title), part, fps)
+    ):
         return target
     target = target.with_suffix(".gif")
-    _replaced(target, lambda part: _gif(pictures(one, chosen), part, fps))
+    _replaced(target, lambda part: _gif(pictures(one, chosen, title), part, fps))
     return target
 
 
@@ -60,7 +63,7 @@ def ffmpeg() -> str | None:
     return found
 
 
-def pictures(result: Result, chosen: Any) -> Iterator[np.ndarray]:
+def pictures(result: Result, chosen: Any, title: Sequence[str] = ()) -> Iterator[np.ndarray]:
     """The pictures, (height, width, 3) of bytes with even sides."""
     first, indices = result.states[0], [int(k) for k in chosen]
     flat = first.dim == 1
@@ -71,7 +74,7 @@ def pictures(result: Result, chosen: Any) -> Iterator[np.ndarray]:
         levels = draw.color_levels([float(draw.marginal(result.states[k]).max()) for k in indices])
     figure = new_figure(7.2, 4.8 if flat else draw.panel_height(limits, 5.6) + 1.2)
     ax = figure.subplots()
-    set_title(figure, title_of(result))
+    set_title(figure, *(title or (title_of(result),)))
     high = (0.0, 1.05 * _top(result, indices)) if flat else (limits[0][1], limits[1][1])
     for number, k in enumerate(indices):
         ax.clear()
