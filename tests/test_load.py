@@ -12,7 +12,7 @@ import wflow as wf
 from wflow.cli import app
 from wflow.errors import Status
 from wflow.results import make_layout
-from wflow.store import Reader, Writer, slots, verify
+from wflow.store import Reader, Writer, reader, slots, verify
 
 KL = wf.FDivergence("reverse-kl", wf.Gaussian([0.0], 1.0))
 LINE = wf.Density(wf.Grid(-4, 4, 16), wf.Gaussian([1.0], 0.5))
@@ -99,19 +99,20 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
-def test_a_live_result_is_one_moment_of_the_run(tmp_path):
+def test_a_live_result_is_one_moment_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "SETTLED", 10**18)
     result = go(tmp_path / "whole.h5")
     layout = make_layout(LINE, 3, ("energy",), (), result.info, result.target)
     with Writer(tmp_path / "a.h5", layout) as out:
         out.frame({"time": 0.0, "density": LINE.values, "energy": 1.0})
-        seen = wf.load(tmp_path / "a.h5", live=True)
+        seen = wf.load(tmp_path / "a.h5", live=True)  # young, so that it is opened anew at every look
         out.frame({"time": 1.0, "density": 2.0 * LINE.values, "energy": 0.5})
         assert len(seen.states) == len(seen.times) == len(seen.diagnostics["energy"]) == 1
         assert np.array_equal(seen.final.values, LINE.values)
         with pytest.raises(wf.InputError, match=r"after 1, that of the last; got 1"):
             out.frame({"time": 1.0, "density": LINE.values, "energy": 0.5})
-        with Reader(tmp_path / "a.h5") as reader:
-            assert reader.frames == 2
+        with Reader(tmp_path / "a.h5") as file:
+            assert file.frames == 2
 
 
 def test_a_pipe_is_no_place_for_a_result(tmp_path):
@@ -126,8 +127,8 @@ def test_names_in_another_encoding(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["caf\udce9.py", "--x", "1"])
     path = tmp_path / "caf\udce9.h5"
     assert go(path).info["command"] == r"'caf\udce9.py' --x 1"
-    with Reader(path) as reader:
-        assert reader.attributes["written_as"] == r"caf\udce9.h5"
+    with Reader(path) as file:
+        assert file.attributes["written_as"] == r"caf\udce9.h5"
 
 
 def test_a_checkpoint_that_found_no_room_does_not_cost_the_newest(tmp_path, monkeypatch):

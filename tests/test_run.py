@@ -177,8 +177,9 @@ def test_an_interrupt_keeps_what_there_is(tmp_path, to_file):
         },
         {"F": V, "q": START, "steps": 9, "dt": 0.1, "stop": lambda t, s: t > 0.45},
         {"F": V, "q": START, "t_end": 1.0, "max_steps": 2},
+        {"F": V, "q": START, "steps": 2, "dt": 0.1, "out": None, "resume": False, "progress": False},
     ],
-    ids=["steps", "t_end", "grid", "fixed", "langevin", "stop", "max_steps"],
+    ids=["steps", "t_end", "grid", "fixed", "langevin", "stop", "max_steps", "no file"],
 )
 def test_iterate_goes_the_same_way_as_run(arguments):
     rest = dict(arguments)

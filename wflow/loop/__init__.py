@@ -104,6 +104,7 @@ def iterate(
     Every step is given, so `save` plays no part; nothing is written, so `out` and `resume` are refused. A step that
     fails ends it with a `RunWarning`.
     """
+    arguments = {name: value for name, value in arguments.items() if value or name not in ("out", "resume")}
     unknown = set(arguments) - set(DEFAULTS) - {"progress"}
     if unknown:
         raise InputError(f"iterate does not take {', '.join(sorted(unknown))}; it takes what run takes, but no file")

@@ -72,10 +72,7 @@ class Reader:
     @property
     def static_names(self) -> tuple[str, ...]:
         """The arrays written once, coordinates among them."""
-        dims = self._now().dims
-        return tuple(
-            n for n in dims if dims[n][:1] not in (("time",), ("step",)) and n not in (slots.NAME, *slots.DIMS)
-        )
+        return _fixed(self._now())
 
     def checkpoint(self) -> slots.Checkpoint | None:
         """Return the newest whole checkpoint, None where there is none."""
@@ -105,7 +102,7 @@ class Reader:
 
     def static(self, name: str) -> np.ndarray:
         """Return an array that was written once."""
-        return self._patiently(lambda: self._fresh().file[choose(name, self.static_names, "static dataset")][...])
+        return self._patiently(lambda: _static(self._fresh(), name))
 
     def close(self) -> None:
         """Close the handle; a second call does nothing."""
@@ -187,6 +184,15 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 def _leading(view: View, dim: str) -> list[str]:
     return [name for name, dims in view.dims.items() if dims[:1] == (dim,)]
+
+
+def _fixed(view: View) -> tuple[str, ...]:
+    apart = (slots.NAME, *slots.DIMS)
+    return tuple(n for n, dims in view.dims.items() if dims[:1] not in (("time",), ("step",)) and n not in apart)
+
+
+def _static(view: View, name: str) -> np.ndarray:
+    return view.file[choose(name, _fixed(view), "static dataset")][...]
 
 
 def _check_rows(view: View) -> None:
