@@ -54,6 +54,12 @@ def test_the_accuracy_can_be_chosen():
     assert rough[1] > 100.0 * exact[1]
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e150])
+def test_units_do_not_matter(scale):
+    x, y = RNG.standard_normal((2, 300, 2))
+    assert np.array_equal(assignment(scale * x, scale * y)[0], assignment(x, y)[0])
+
+
 def test_a_permuted_cloud_is_found_again():
     x, which = RNG.random((3000, 3)), RNG.permutation(3000)
     found, gap = assignment(x, x[which])

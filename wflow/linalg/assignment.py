@@ -36,6 +36,10 @@ def assignment(x: Array, y: Array, accuracy: float = 1e-5) -> tuple[Index, float
     array([1, 2, 0])
     """
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    scale = max(np.abs(x).max(), np.abs(y).max())
+    if scale == 0.0:
+        return np.arange(len(x)), 0.0
+    x, y = x / scale, y / scale  # whose squares are within range
     best, goal = np.arange(len(x)), _squared(x, y)
     points, places = _alike(x, y)
     (rows, *_), (columns, low, high) = _tree(points), _tree(places)
@@ -51,7 +55,7 @@ def assignment(x: Array, y: Array, accuracy: float = 1e-5) -> tuple[Index, float
         if increment <= wanted or goal == 0.0:
             break
         increment = max(increment / FALL, 0.999 * wanted)
-    return best, min(increment, goal)
+    return best, min(increment, goal) * float(scale) ** 2
 
 
 def pairable(a: Array, b: Array, d: int) -> bool:
@@ -67,8 +71,6 @@ def _alike(x: Array, y: Array) -> tuple[Array, Array]:
     """A⁻¹ x and A y with equal covariances."""
     a, b = (p.T @ p / len(p) for p in (x, y))
     thin = THIN * (np.trace(a) + np.trace(b)) * np.eye(len(a))
-    if not np.trace(thin) > 0.0:
-        return x, y
     root = square_root(bures_map(b + thin, a + thin))
     return np.ascontiguousarray(np.linalg.solve(root, x.T).T), y @ root
 
