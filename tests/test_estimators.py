@@ -73,6 +73,13 @@ def test_isj_without_a_root_is_silverman():
     assert bandwidths(x, None, "isj") == bandwidths(x, None, "silverman")
 
 
+@pytest.mark.filterwarnings("error")
+def test_isj_of_a_few_samples_is_no_wider_than_a_third_of_their_range():
+    """Of these eight a root at 2.4 lies beyond, twice their deviation."""
+    x = np.random.default_rng(135).normal(size=(8, 1))
+    assert bandwidths(x, None, "isj") == bandwidths(x, None, "silverman") < 1.0
+
+
 @pytest.mark.parametrize(
     ("samples", "rule", "message"),
     [

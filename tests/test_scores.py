@@ -22,7 +22,8 @@ from wflow.estimators import (
     mesh_for,
     spectral,
 )
-from wflow.estimators.engine import engine
+from wflow.estimators.cells import near_pairs
+from wflow.estimators.engine import engine, near_is_cheaper
 from wflow.estimators.features import features
 from wflow.estimators.validation import held_out, shares
 from wflow.targets import GaussianMixture
@@ -114,6 +115,14 @@ def test_validated_scores_are_continuous_in_the_cloud(monkeypatch):
     assert largest() < 0.1
     monkeypatch.setattr(spectral, "BLEND", 1.0)
     assert largest() > 0.9
+
+
+def test_a_fold_that_holds_all_weight_says_nothing():
+    x, weights = np.random.default_rng(0).standard_normal((100, 1)), np.zeros(100)
+    weights[:20] = 0.05
+    losses = held_out(features(x), weights, 0.99)
+    assert np.all(losses[:20] == 0.0)
+    assert np.all(np.isfinite(losses))
 
 
 def test_shares_of_models():
@@ -209,6 +218,11 @@ def test_scores_move_and_scale_with_the_samples(estimator):
         (lambda: Laplace("isi"), "did you mean 'isj'"),
         (lambda: Kernel(accuracy=1e-9), "from 1e-08 to 0.01"),
         (lambda: Kernel(method="nearr"), "did you mean 'near'"),
+        (lambda: Stein(1e-200), "between 1e-100 and 1e"),
+        (lambda: Spectral(1e-200), "between 1e-100 and 1e"),
+        (lambda: Laplace(1e200), "between 1e-100 and 1e"),
+        (lambda: wf.metrics.Stein(1e-200), "between 1e-100 and 1e"),
+        (lambda: gaussian_sums(np.ones((3, 4)), np.ones(4), Box([0] * 4, [2] * 4, ["no-flux"] * 4)), "d = 1, 2 and 3"),
     ],
 )
 def test_bad_input_is_refused(call, message):
@@ -329,6 +343,30 @@ def test_near_pairs_are_all_pairs_to_the_cut(d, boxed):
     np.testing.assert_allclose(gradient, expected[:, None] * score, atol=1e-7)
     # Linear in signed masses, field by field.
     np.testing.assert_allclose(near(masses)[0][1], near(masses[::-1])[0][0], atol=1e-13)
+
+
+def test_near_pairs_that_cannot_be_listed():
+    """A box shorter than the cut goes to the mesh; cells of a wide thin cloud are too many to be numbered."""
+    x, width = np.random.default_rng(0).uniform(0.0, 1.0, (50, 1)), np.array([0.3])
+    box = Box(np.zeros(1), np.ones(1), ("no-flux",))
+    values, gradient = gaussian_sums(x, width, box, "near")(np.full((1, 50), 0.02))
+    log_density, score = direct_log_density(x, x, None, width, box)
+    density = np.sqrt(2.0 * np.pi) * 0.3 * np.exp(log_density)
+    np.testing.assert_allclose(values[0], density, rtol=1e-3)
+    np.testing.assert_allclose(gradient, density[:, None] * score, atol=1e-3)
+    wide = 1e9 * np.random.default_rng(0).uniform(size=(3000, 3))
+    assert near_pairs(wide, np.full(3, 1e-3)) is None
+    assert not near_is_cheaper(wide, np.full(3, 1e-3), None, 1e40)
+
+
+def test_fields_on_a_mesh_are_summed_one_by_one():
+    x, w = cloud(200, 2)
+    sums = gaussian_sums(x, np.full(2, 0.5), None, "mesh")
+    masses = np.stack([w, -w, w**2])
+    values, gradient = sums(masses)
+    for row, value in zip(masses, values, strict=True):
+        np.testing.assert_array_equal(value, sums(np.ascontiguousarray(row[None]))[0][0])
+    np.testing.assert_array_equal(gradient, sums(masses[:1])[1])
 
 
 def test_clustered_clouds_in_space_take_near_pairs_and_smooth_ones_the_mesh():

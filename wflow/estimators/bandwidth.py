@@ -18,7 +18,7 @@ from wflow.kernels.shares import threads_for
 
 BINS = 2**12
 MOMENTS = 7  # Botev's l: stages of the plug-in
-LARGEST = 0.1  # of t, in squared lengths of the binned range
+LATEST = 0.1  # t, in squared lengths of the binned range: a wider kernel than a third of it is no bandwidth
 SMALLEST, LARGEST = 1e-100, 1e100  # beyond, powers of the bandwidth leave the range of float64
 TINY = 1e-14  # a deviation below this share of the coordinates is rounding
 
@@ -123,7 +123,7 @@ def isj_bandwidth(samples: Array, weights: Array) -> float | None:
         return t - _plug_in(t, count, squared, frequency)
 
     upper = 1e-5
-    while residual(upper) <= 0 and upper < LARGEST:
+    while residual(upper) <= 0 and upper < LATEST:
         upper *= 2
     # Below one bin the histogram, not the samples, would be smoothed.
     lower = 1.0 / BINS**2

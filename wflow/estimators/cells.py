@@ -92,26 +92,26 @@ def near_pairs(positions: Array, width: Array, box: Box | None = None) -> PairSu
     It cannot where a box is shorter than the cut, or cells are too many to be counted. Cost: sorting, O(n log n).
     """
     reach = CUT * width
-    low = positions.min(axis=0) if box is None else box.lower
+    corner = positions.min(axis=0) if box is None else box.lower
     if box is not None and np.any(box.upper - box.lower < reach):
         return None
     sources, source, facing = positions, np.arange(len(positions)), None
     if box is not None:
         sources, source, facing = _with_images(positions, reach, box)
     edge = reach / SPLIT
-    points, low = (positions - low) / edge, (sources - low) / edge
-    first = np.floor(low.min(axis=0)) - SPLIT
-    sides = np.floor(low.max(axis=0)) - first + SPLIT + 1
+    points, felt = (positions - corner) / edge, (sources - corner) / edge
+    first = np.floor(felt.min(axis=0)) - SPLIT
+    sides = np.floor(felt.max(axis=0)) - first + SPLIT + 1
     if np.prod(sides) > MOST_KEYS:
         return None
     strides = np.append(np.cumprod(sides[:0:-1])[::-1], 1.0).astype(np.int64)
-    keys = np.floor(low - first).astype(np.int64) @ strides
+    keys = np.floor(felt - first).astype(np.int64) @ strides
     own = np.floor(points - first).astype(np.int64) @ strides
     by_key, order = np.argsort(keys, kind="stable"), np.argsort(own, kind="stable")
     occupied, begins = np.unique(own[order], return_index=True)
     starts, stops = _runs(keys[by_key], occupied, strides)
     scale = edge / width
-    columns = np.ascontiguousarray((low[by_key] * scale).T)
+    columns = np.ascontiguousarray((felt[by_key] * scale).T)
     groups = np.append(begins, len(points)).astype(np.int64)
     facing = None if facing is None else facing[by_key]
     return PairSums(points[order] * scale, order, groups, columns, source[by_key], starts, stops, width, facing)

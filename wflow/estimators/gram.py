@@ -4,7 +4,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from wflow.errors import InputError, choose
-from wflow.estimators.bandwidth import check_bandwidth
+from wflow.estimators.bandwidth import check_bandwidth, given_bandwidth
 from wflow.estimators.cloud import Array
 
 MOST = 5000  # samples: 200 MB a matrix, some seconds a factorisation
@@ -26,7 +26,7 @@ def check_width(
     """One of the rules, or a positive number or one per axis."""
     if isinstance(bandwidth, str):
         return choose(bandwidth, rules, "bandwidth of a Gram matrix")
-    width = check_bandwidth(bandwidth, max(1, np.size(bandwidth)))
+    width = given_bandwidth(bandwidth, max(1, np.size(bandwidth)))
     return float(width[0]) if len(width) == 1 else tuple(width.tolist())
 
 

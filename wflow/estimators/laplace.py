@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wflow.errors import InputError, choose
-from wflow.estimators.bandwidth import RULES, check_bandwidth, rule_bandwidth
+from wflow.estimators.bandwidth import RULES, given_bandwidth, rule_bandwidth
 from wflow.estimators.box import Box
 from wflow.estimators.cloud import Array, Estimate, check_positions, check_weights
 from wflow.kernels.line import exponential_sums
@@ -47,7 +47,7 @@ class Laplace:
         if isinstance(self.bandwidth, str):
             choose(self.bandwidth, RULES, "bandwidth rule")
         else:
-            object.__setattr__(self, "bandwidth", float(check_bandwidth(self.bandwidth, 1)[0]))
+            object.__setattr__(self, "bandwidth", float(given_bandwidth(self.bandwidth, 1)[0]))
 
     @property
     def text(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError, choose
-from wflow.estimators import check_bandwidth, gaussian_sums, median_distance
+from wflow.estimators import check_bandwidth, gaussian_sums, given_bandwidth, median_distance
 from wflow.metrics.protocol import straight
 from wflow.states import Particles
 
@@ -33,7 +33,7 @@ class Stein:
         if isinstance(self.bandwidth, str):
             choose(self.bandwidth, ("median",), "bandwidth of Stein")
         else:
-            width = check_bandwidth(self.bandwidth, max(1, np.size(self.bandwidth)))
+            width = given_bandwidth(self.bandwidth, max(1, np.size(self.bandwidth)))
             object.__setattr__(self, "bandwidth", float(width[0]) if len(width) == 1 else tuple(width.tolist()))
 
     def direction(self, state: Any, covector: Array, hessian: Callable[[], Array]) -> Array:
