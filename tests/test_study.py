@@ -162,6 +162,7 @@ def test_the_command_goes_on_and_writes_a_table(tmp_path, monkeypatch):
     fit = np.polyfit(np.log([1 / 100, 1 / 400, 1 / 1600]), np.log(np.abs(draws).mean(axis=1)), 1)
     assert found["fits"]["linf"]["order"] == pytest.approx(fit[0], rel=1e-9)
     assert fit[0] == pytest.approx(0.5, abs=2 * 0.14)
+    assert b"\r" not in (tmp_path / "table.csv").read_bytes()
     lines = (tmp_path / "table.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "size,h,linf,linf_spread,linf_order"
     assert lines[1].startswith("100,0.01,")

@@ -7,13 +7,13 @@ The error is the rms distance of the particles from where the exact flow takes t
 however small the step. Times are of the processor, the best of a few runs.
 """
 
-import csv
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
+from tables import write_table
 
 import wflow as wf
 from wflow.exact import barenblatt, barenblatt_radius
@@ -42,11 +42,7 @@ def main(across: int = 60, m: float = 6.0, repeat: int = 3, out: Path = TABLE) -
                 {"steps": steps, "stiffness": f"{dt * stiffness:.1f}", **cost(F, start, end, stepper, dt, repeat)}
             )
             print(*(f"{rows[-1][name]!s:>16}" for name in COLUMNS))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(rows, out, COLUMNS)
     return rows
 
 

@@ -9,16 +9,15 @@ is used as its authors do: fplanck's `propagate` (its matrix is built beforehand
 exponential fitting with dt = 0.01.
 """
 
-import csv
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import typer
 from scipy.linalg import eigh_tridiagonal
+from tables import write_table
 
 import wflow as wf
 
@@ -144,11 +143,7 @@ def main(
             print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
         found |= {f"{name} {cells}^{dim}": row[0] / own_time for name, row in results.items() if name != "wflow"}
         found[f"error {cells}^{dim}"] = float(rows[-len(results)]["L1 error"])
-    if out:
-        with Path(out).open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_table(rows, out)
     return found
 
 

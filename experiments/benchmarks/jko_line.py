@@ -7,13 +7,12 @@ decades with and without empty ones, a smooth density, tails out of float64. Eac
 mass kept to 1e-12 and an energy that never rises; starts where p is out of float64's range are refused, and counted.
 """
 
-import csv
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import typer
+from tables import write_table
 
 import wflow as wf
 from wflow.errors import Status
@@ -113,11 +112,7 @@ def main(
     ]
     for row in rows:
         print("  ".join(f"{key} {value}" for key, value in row.items()))
-    if out:
-        with Path(out).open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_table(rows, out)
     return rows
 
 

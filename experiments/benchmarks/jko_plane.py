@@ -7,12 +7,11 @@ which no solver can undo, and what the cells and the dual's tolerance add. Secon
 two steps, since the first compiles.
 """
 
-import csv
 import time
-from pathlib import Path
 
 import numpy as np
 import typer
+from tables import write_table
 
 import wflow as wf
 from wflow import exact
@@ -49,11 +48,7 @@ def main(
                 }
             )
             print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
-    if out:
-        with Path(out).open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_table(rows, out)
     return rows
 
 

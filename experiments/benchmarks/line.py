@@ -6,15 +6,14 @@ long times, with few frames and with a thousand. The error is the largest L1 dis
 compile. TR-BDF2 is given the default tolerance and, but for the spike, a hundredth of it.
 """
 
-import csv
 import time
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
+from tables import write_table
 
 import wflow as wf
 
@@ -81,11 +80,7 @@ def main(
                     {"problem": name, "cells": str(cells), "default": str(given is None), "tol": f"{tight:g}"} | row
                 )
                 print("  ".join(rows[-1].values()), flush=True)
-    if out:
-        with Path(out).open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_table(rows, out)
     return rows
 
 

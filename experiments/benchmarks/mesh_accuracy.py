@@ -1,11 +1,11 @@
 """The particle mesh against exact sums: the table `data/mesh_accuracy.csv`."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import typer
+from tables import write_table
 
 from wflow.estimators import Box, direct_log_density, mesh_error, mesh_estimate
 
@@ -42,11 +42,7 @@ def main(n: int = 1500, seed: int = 0, out: Path = TABLE) -> list[dict[str, obje
                         }
                     )
                     print(*rows[-1].values())
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(rows, out, COLUMNS)
     return rows
 
 

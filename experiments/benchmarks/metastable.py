@@ -7,12 +7,11 @@ rate of the operator, 7.835709e-5 (the one-dimensional gap: y relaxes at once). 
 the well to a tenth of the escape time, seven orders of magnitude.
 """
 
-import csv
 import time
-from pathlib import Path
 
 import numpy as np
 import typer
+from tables import write_table
 
 import wflow as wf
 
@@ -45,11 +44,7 @@ def main(sizes: str = "128,256", tol: float = 1e-7, out: str = "data/benchmark_m
             }
         )
         print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
-    if out:
-        with Path(out).open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_table(rows, out)
     return rows
 
 

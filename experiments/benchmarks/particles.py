@@ -15,7 +15,6 @@ machine disturbs less; `ratio` is of the latter. Waiting threads count as work, 
 NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1. A row whose peer is not installed says so and is skipped.
 """
 
-import csv
 import importlib
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import typer
+from tables import write_table
 
 import wflow as wf
 from wflow.estimators import Kernel, direct_log_density
@@ -40,11 +40,7 @@ def main(largest: int = 10_000_000, repeat: int = 5, out: Path = TABLE) -> list[
     rows = [row for n in (100_000, 1_000_000, largest) if n <= largest for row in kde(n, repeat)] + blob(repeat)
     for row in rows:
         print(*(f"{row.get(name, '')!s:>14}" for name in COLUMNS))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(rows, out, COLUMNS)
     return rows
 
 

@@ -6,12 +6,11 @@ largest rise of the energy. Vacuum and spike are the two nearly singular starts:
 of it.
 """
 
-import csv
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
+from tables import write_table
 
 import wflow as wf
 
@@ -84,11 +83,7 @@ def main(tol: float = 1e-3, only: str = "", out: str = "data/benchmark_rejection
                 continue
             rows.append(measured(name, stepper, F, state, t_end, tol))
             print("  ".join(f"{value}" for value in rows[-1].values()), flush=True)
-    if out:
-        with Path(out).open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_table(rows, out)
     return {
         f"{row['problem']}, {row['stepper']}": max(float(row["rejected %"]), float(row["fallbacks %"])) for row in rows
     }

@@ -13,16 +13,15 @@ the end stands beside each: all must solve the same equation. A peer that is not
 says so.
 """
 
-import csv
 import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import typer
+from tables import write_table
 
 import wflow as wf
 
@@ -136,11 +135,7 @@ def main(
     rows = [*langevin(particles, steps, repeats), one_million_paths(paths, repeats)]
     for row in rows:
         print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    if out:
-        with Path(out).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [*rows[0], "memory MB"])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_table(rows, out, [*rows[0], "memory MB"])
     return {row["solver"]: float(row["wall"]) for row in rows}
 
 

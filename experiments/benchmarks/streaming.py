@@ -6,7 +6,6 @@ threads together, is added up and held against the rest of the run. One run on a
 the next, so that a difference of two runs would say nothing. Bytes are those of the finished file.
 """
 
-import csv
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from wflow.store import Writer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from geyser import standardised
+from tables import write_table
 
 METHODS = ("__init__", "frame", "step", "checkpoint", "leave", "close")
 
@@ -75,11 +75,7 @@ def main(
             rows.append(row(name, len(result.times), path.stat().st_size, rest, clock.spent))
         total, files = total + rest, files + clock.spent
     rows.append(row("all three", 0, 0, total, files))
-    if out:
-        with Path(out).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+    write_table(rows, out)
     return rows
 
 

@@ -79,7 +79,7 @@ class Convergence:
         the fits stand below as rows that begin with "fit"."""
         rows = [{name: _cell(name, row[name]) for name in row if name != "seconds"} for row in self.rows]
         with Path(path).open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, rows[0])
+            table = csv.DictWriter(file, rows[0], lineterminator="\n")
             table.writeheader()
             table.writerows(rows)
             for norm, fit in self.fits.items():
