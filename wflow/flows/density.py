@@ -208,7 +208,7 @@ class DensityFlow:
         if self.diffusion is None or not self.facts.linear:
             raise InputError("only a linear flow on a grid has an exponential; take an adaptive stepper")
         answer = self.diffusion.propagate(state.values, dt, self._exactness(dt), state.grid.volume)
-        return Solve(state.at(answer.values), answer.steps, answer.linear, answer.converged)
+        return Solve(state.at(answer.values), answer.steps, answer.linear, answer.converged, terms=answer.terms)
 
     def _exactness(self, dt: float) -> float:
         return max(1e-12, min(1e-6, self.rtol * dt))

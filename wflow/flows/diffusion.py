@@ -17,7 +17,7 @@ from wflow.flows.filtration import (
     stiffness_product,
     vacuum_pressure,
 )
-from wflow.flows.propagation import Propagated, most_terms, propagated, series, swept
+from wflow.flows.propagation import Propagated, is_line, most_terms, propagated, series, swept
 from wflow.flows.reference import Reference, Weights
 from wflow.kernels import stabilised
 from wflow.linalg.cg import solve
@@ -119,10 +119,10 @@ class Diffusion:
 
     def terms(self, q: Array, dt: float, tol: float, volume: float) -> float:
         """What `propagate` costs for a linear flow, in terms of its polynomial, whichever way it goes; inf where
-        rounding would not let it reach `tol`."""
+        rounding would not let it reach `tol`. In 1-D implicit steps out of the tails do not count."""
         weights = self.form.weights(0.0, q)
         plan = series(weights, self.temperature, q.reshape(weights.cells.shape) * weights.inverse, dt, tol, volume)
-        return min(plan.terms, most_terms(weights)) if plan.reached else np.inf
+        return min(plan.terms, most_terms(weights)) if plan.reached or is_line(weights) else np.inf
 
     def propagate(self, q: Array, dt: float, tol: float, volume: float) -> Propagated:
         """exp(dt · L) q for a linear flow, to an L1 error of about `tol` of the mass."""

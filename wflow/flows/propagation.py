@@ -1,6 +1,6 @@
 """Polynomials and exponentials of the linear flow ∂q/∂t = T ∇·(p ∇(q/p)), in the unknown u = q/p."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from wflow.flows.reference import Weights
 from wflow.kernels import wavefront
 from wflow.linalg.cg import solve
 from wflow.linalg.chebyshev import clenshaw_rows, exponential_coefficients, terms_needed
+from wflow.linalg.extrapolation import RESOLVENTS, extrapolated, resized
 from wflow.linalg.lanczos import exponential
 from wflow.linalg.multigrid import build
 
@@ -26,17 +27,19 @@ TERM_1D, RESOLVENTS_1D = (0.7, 0.0087), (550.0, 0.45)
 # Accuracy of the series at any `tol`: it must not show in the sign of q. Nor is a bound of
 # rounding below it held against a step, since that bound is far above what rounding does.
 EXACT = 1e-9
+MOST_EASED, EASED = 3000, 1e-11  # steps out of the tails, and what rounding may add to one, of the mass
 ROUNDING, RESIDUAL = 1e-16, 1e-13  # what a stage may add, a solve of Lanczos' method may leave, relative to the norm
 
 
 @dataclass(frozen=True)
 class Propagated:
-    """q, the Lanczos steps or terms of the series, the linear iterations inside them, and convergence."""
+    """q, the Lanczos steps, linear iterations, convergence, and the terms of the series."""
 
     values: Array
     steps: int
     linear: int
     converged: bool
+    terms: int = 0
 
 
 def swept(weights: Weights, given: Array, before: Array, prev: Array, rows: Array) -> Array:
@@ -68,9 +71,14 @@ def amplitude(weights: Weights, u: Array, volume: float) -> float:
         return float(np.sqrt(weights.cells.sum() * (weights.cells * u * u).sum())) * volume
 
 
+def is_line(weights: Weights) -> bool:
+    """Whether the grid has one axis, so that a resolvent is one elimination."""
+    return weights.cells.shape[:2] == (1, 1)
+
+
 def most_terms(weights: Weights) -> int:
     """Terms up to which the series is taken; a step by Lanczos' method costs about as much."""
-    if weights.cells.shape[:2] != (1, 1):
+    if not is_line(weights):
         return MOST_TERMS
     (term, each), (resolvents, every) = TERM_1D, RESOLVENTS_1D
     return int((resolvents + every * weights.cells.size) / (term + each * weights.cells.size))
@@ -105,9 +113,14 @@ def series(weights: Weights, factor: float, u: Array, dt: float, tol: float, vol
 def propagated(weights: Weights, factor: float, q: Array, dt: float, tol: float, volume: float) -> Propagated:
     """exp(dt · L) q to an L1 error of about `tol` of the mass; the operator is symmetric in L2(p).
 
-    Raises `InputError` where the start lies so deep in the tails of p that rounding of u = q/p exceeds `tol`.
+    Where the start lies so deep in the tails of p that rounding of u = q/p exceeds `tol`, implicit steps lead out of
+    them in 1-D; elsewhere it raises `InputError`.
     """
     shape = weights.cells.shape
+    eased = _eased(weights, factor, q, dt, tol, volume) if is_line(weights) else Eased(q, dt)
+    if not eased.left > 0.0 or not eased.converged:
+        return Propagated(eased.values, 0, eased.linear, eased.converged)
+    q, dt = eased.values, eased.left
     u = q.reshape(shape) * weights.inverse
     plan = series(weights, factor, u, dt, tol, volume)
     if not plan.reached:
@@ -116,13 +129,46 @@ def propagated(weights: Weights, factor: float, q: Array, dt: float, tol: float,
             "exponential loses its digits to rounding; take steppers.TRBDF2()"
         )
     if plan.terms > most_terms(weights):
-        return _by_resolvents(weights, factor, q, dt, tol)
+        answer = _by_resolvents(weights, factor, q, dt, tol)
+        return replace(answer, linear=answer.linear + eased.linear)
     coefficients, _ = exponential_coefficients(plan.z, plan.ratio)
     if plan.z > 0.0:
         rows = clenshaw_rows(coefficients, 2.0 / weights.radius)
         u = swept(weights, u, np.zeros(shape), coefficients[-1] * u, rows)
     values = conserved(weights, u * weights.cells, q.reshape(shape), 10.0 * max(tol, plan.error))
-    return Propagated(values.reshape(q.shape), 0, len(coefficients), True)
+    return Propagated(values.reshape(q.shape), 0, eased.linear, True, len(coefficients))
+
+
+@dataclass(frozen=True)
+class Eased:
+    """q, what is left of the time, resolvents, and whether it got there."""
+
+    values: Array
+    left: float
+    linear: int = 0
+    converged: bool = True
+
+
+def _eased(weights: Weights, factor: float, q: Array, dt: float, tol: float, volume: float) -> Eased:
+    """Extrapolated implicit steps until a series reaches `tol`: every resolvent keeps the digits of every cell."""
+    p, mass, linear = weights.cells, float(q.sum()), 0
+
+    def resolvent(x: Array, span: float) -> Array:
+        return p * solve(operator(weights, p, factor * span), x).w
+
+    now, time, step = q.reshape(p.shape), 0.0, 0.01 * dt
+    for _ in range(MOST_EASED):
+        left = dt - time
+        if left <= 0.0 or series(weights, factor, now * weights.inverse, left, tol, volume).reached:
+            return Eased(now.reshape(q.shape), left, linear)
+        step = left if step > 0.9 * left else step
+        end, change = extrapolated(resolvent, now, step)
+        linear += RESOLVENTS
+        error, allowed = float(np.abs(change).sum()) / mass, tol * step / dt + EASED
+        if error <= allowed:
+            now, time = conserved(weights, end, now, 10.0 * allowed), dt if step == left else time + step
+        step = resized(step, error, allowed)
+    return Eased(now.reshape(q.shape), dt - time, linear, False)
 
 
 def _by_resolvents(weights: Weights, factor: float, q: Array, dt: float, tol: float) -> Propagated:

@@ -60,7 +60,7 @@ class Solve:
 
     `memory`, `distance`, `energies` and `moving` belong to a proximal step: what the next one may start from, how far
     this one went, the energy before and after, where it is kept by what the memory holds, and the share of the mass
-    that the last iteration still moved, where it ended before it was to.
+    that the last iteration still moved, where it ended before it was to. `terms` are those of a series, in `propagate`.
     """
 
     state: Any
@@ -71,6 +71,7 @@ class Solve:
     distance: float = float("nan")
     energies: tuple[float, float] | None = None
     moving: float = 0.0
+    terms: int = 0
 
 
 def not_steepest(metric: str, drift: Any, own: str) -> str:
