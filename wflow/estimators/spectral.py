@@ -29,7 +29,7 @@ class Spectral:
     (Shi, Sun & Zhu, ICML 2018, eqs. (12)-(16)). How wide the kernel should be the paper leaves to the median distance,
     which suits a smooth density badly and far modes worse. `bandwidth="validated"`, the default, mixes the scores of
     seven widths from 4 to ½ median distances, the wide ones first, by Hyvärinen's objective on held-out fifths of the
-    samples (`validation`), and is continuous in the cloud, so that adaptive steps do not reject; with fewer than 20
+    samples (`validation`), and is continuous in the cloud, so that few adaptive steps are rejected; with fewer than 20
     samples the median. Others: "median", a number, one per axis.
 
     Mean relative squared error for n = 256 over twenty draws, in brackets with "median": N(0, I) in 1-D 0.022 (0.10),

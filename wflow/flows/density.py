@@ -1,9 +1,10 @@
 """A functional on a density on a grid: finite volumes.
 
-Density terms that form one filtration equation take its two-point flux (`diffusion.py`); every other functional
-takes the upwind flux of -∇ξ with ξ = δF/δq at the cells, which is at rest exactly where ξ is constant; a prescribed
-drift adds its own upwind flux (`transport.py`). Metrics with a reaction are in `reaction.py`: in Fisher–Rao the
-coordinates are log q, and there is no flux.
+Density terms that form one filtration equation take its two-point flux (`diffusion.py`), and divergences that are steep
+at vacuum keep it beside other terms (`driven.py`); every other functional takes the upwind flux of -∇ξ with ξ = δF/δq
+at the cells, which is at rest exactly where ξ is constant; a prescribed drift adds its own upwind flux
+(`transport.py`). Metrics with a reaction are in `reaction.py`: in Fisher–Rao the coordinates are log q, and there is
+no flux.
 """
 
 from collections.abc import Callable
