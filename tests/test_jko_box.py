@@ -185,6 +185,18 @@ def test_potentials_of_the_step_are_optimal():
     assert abs(slope) < 1e-6
 
 
+def test_a_start_with_next_to_no_mass_is_levelled():
+    """A law of share 10 gains a tenth of a decade by a step of the size of one: 300 steps from 1e-30 of the mass."""
+    q = wide(16)
+    a, axes = q.values * q.grid.volume, [np.arange(16) * np.sqrt(0.8)] * 2
+    law = Response(local_energy(make_flow(KL, q).variation, 0.0), 0.4, share=10.0)
+    own = self_transport(partial(soft, axes=axes), a, 1e-10).last
+    start = at(law, a, own + 10.0 * np.log(a), axes, own - 700.0)
+    assert start.b.sum() < 1e-20
+    answer = climb(law, a, own + 10.0 * np.log(a), axes, start, 1e-10, 20)
+    assert answer.residual < 1e-10
+
+
 @pytest.mark.checklist("G14")
 def test_the_distance_is_that_of_another_solver():
     """Spread over cells, masses are nearer by h²/24 (1 - s)²/s an axis: 0.2 % here."""

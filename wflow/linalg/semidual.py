@@ -24,6 +24,7 @@ SHORT = 0.75  # of the inverse diagonal: 1/x + 0.75 is within a quarter of 1/(1 
 MOST_LINEAR = 200
 HALVINGS = 40
 LACK = 1e6  # what should come over what comes counts up to this
+MOST_LEVELLED, LEVEL = 20, 1.0  # iterations; how far the log of the mass may be off
 FAINT = 1e-30  # of the largest mass: less stays where it is
 
 
@@ -71,7 +72,7 @@ def climb(law: Law, a: Array, base: Array, axes: Axes, start: Semidual, goal: fl
 
     Cost: three to six iterations from a start that is not far, each of some ten products with P and one soft minimum.
     """
-    here, linear = start, 0
+    here, linear = _levelled(law, a, base, start), 0
     for iteration in range(most + 1):
         if here.residual <= goal or iteration == most:
             break
@@ -82,6 +83,24 @@ def climb(law: Law, a: Array, base: Array, axes: Axes, start: Semidual, goal: fl
             break
         here = following
     return Semidual(here.f, here.soft, here.b, here.come, here.residual, iteration, linear)
+
+
+def _levelled(law: Law, a: Array, base: Array, here: Semidual) -> Semidual:
+    """The same with a constant added to f by which as much comes as there is, where that is off by far: a law that
+    answers slowly would take hundreds of iterations to it, since those are of size one in f."""
+    total, wanted = here.soft.value, np.log(a.sum())
+    b, raised = here.b, 0.0
+    for _ in range(MOST_LEVELLED):
+        mass = float(b.sum())
+        if not 0.0 < mass < np.inf or abs(wanted - np.log(mass)) < LEVEL:
+            break
+        raised += (wanted - np.log(mass)) * mass / float(law.slope(b).sum())
+        b = law.masses(base + total + raised)
+    if raised == 0.0 or not np.all(np.isfinite(b)):
+        return here
+    soft = here.soft.raised(raised)
+    come = soft.spread(b)
+    return Semidual(here.f + raised, soft, b, come, float(np.abs(a - come).sum() / a.sum()))
 
 
 def _direction(law: Law, a: Array, axes: Axes, here: Semidual) -> tuple[Array, int]:

@@ -10,6 +10,7 @@ whatever the range of φ.
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,12 @@ class Soft:
             self._stages.append(stage)
             logs = _back(stage.value, axis, logs.shape)
         self.value = logs
+
+    def raised(self, by: float) -> "Soft":
+        """soft(φ + a constant), whose weights are the same."""
+        other = copy(self)
+        other.value = self.value + by
+        return other
 
     def mean(self, v: Array) -> Array:
         """Σ_x P(x|y) v(x)."""
