@@ -13,18 +13,10 @@ two oppose and S is the stronger, no more than c is carried, so that the flux ha
 import numpy as np
 from numba import njit
 
-from wflow.kernels.upwind import limited_slope
+from wflow.kernels.upwind import carried
 
 ALIKE = 1e-5  # of u: closer values have their arithmetic mean, equal to c/k up to the square of this
 STEP = 1e-7  # the largest relative change of a difference
-
-
-@njit(cache=True)
-def _upwind(below, left, right, above, forward, walled):
-    """q at the face, from the side that mass comes from; no slope where the cell lies at a wall."""
-    if forward:
-        return left + (0.0 if walled[0] else 0.5 * limited_slope(below, left, right))
-    return right - (0.0 if walled[1] else 0.5 * limited_slope(left, right, above))
 
 
 @njit(cache=True)
@@ -37,12 +29,12 @@ def _flux(below, left, right, above, k, drift, spacing, walled):
             alike = abs(right[1] - left[1]) <= ALIKE * (right[1] + left[1])
             chain = 0.5 * k * (left[1] + right[1]) if alike or pull == 0.0 else k * (right[3] - left[3]) / pull
             share = abs(pull + push) / (abs(pull) + abs(push))
-        carried = _upwind(below[0], left[0], right[0], above[0], push < 0.0, walled) / spacing**2
+        upwind = carried(below[0], left[0], right[0], above[0], push < 0.0, walled) / spacing**2
         if push * pull < 0.0 and abs(pull) > abs(push):
-            carried = min(carried, chain)
-        out += push * (chain + share**2 * (carried - chain))
+            upwind = min(upwind, chain)
+        out += push * (chain + share**2 * (upwind - chain))
     if drift != 0.0:
-        out -= drift / spacing * _upwind(below[0], left[0], right[0], above[0], drift > 0.0, walled)
+        out -= drift / spacing * carried(below[0], left[0], right[0], above[0], drift > 0.0, walled)
     return out
 
 
@@ -59,7 +51,8 @@ def _cell(fields, slopes, step, a, i, b):
 
 @njit(cache=True)
 def add_flux(fields, faces, drift, spacing, periodic, out):
-    """out += the bracket, from cells (5, pre, n, post) of q, u, S, P and η, p/h² and the drift at n + 1 faces."""
+    """out += the divergence of q* ∇η - q b, from cells (5, pre, n, post) of q, u, S, P and η, and p/h² and b at n + 1
+    faces."""
     _, pre, n, post = fields.shape
     for a in range(pre):
         for f in range(0 if periodic else 1, n):

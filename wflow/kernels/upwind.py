@@ -5,7 +5,7 @@ from numba import njit
 
 
 @njit(cache=True)
-def limited_slope(below, here, above):
+def _slope(below, here, above):
     """Van Leer's limiter: the harmonic mean of the one-sided differences, 0 at an extremum.
 
     Smooth where the data are monotone, which Newton needs, and at most twice either difference, so that the
@@ -17,6 +17,14 @@ def limited_slope(below, here, above):
 
 
 @njit(cache=True)
+def carried(below, left, right, above, forward, walled):
+    """The value at a face, from the side that it comes from; no slope where that cell lies at a wall."""
+    if forward:
+        return left + (0.0 if walled[0] else 0.5 * _slope(below, left, right))
+    return right - (0.0 if walled[1] else 0.5 * _slope(left, right, above))
+
+
+@njit(cache=True)
 def subtract_divergence(values, velocity, spacing, periodic, out):
     """out -= (F_(i+1) - F_i)/h with F = v⁺ q_left + v⁻ q_right; walls are closed unless the axis is periodic."""
     pre, n, post = values.shape
@@ -24,15 +32,9 @@ def subtract_divergence(values, velocity, spacing, periodic, out):
         for f in range(0 if periodic else 1, n):
             i, j = (f - 1) % n, f
             before, after = (i - 1) % n, (j + 1) % n
+            walled = (i == 0 and not periodic, j == n - 1 and not periodic)
             for b in range(post):
-                v = velocity[a, f, b]
-                left, right = values[a, i, b], values[a, j, b]
-                flat_left, flat_right = i == 0 and not periodic, j == n - 1 and not periodic
-                if v > 0.0:
-                    tilt = 0.0 if flat_left else limited_slope(values[a, before, b], left, right)
-                    flux = v * (left + 0.5 * tilt)
-                else:
-                    tilt = 0.0 if flat_right else limited_slope(left, right, values[a, after, b])
-                    flux = v * (right - 0.5 * tilt)
+                v, left, right = velocity[a, f, b], values[a, i, b], values[a, j, b]
+                flux = v * carried(values[a, before, b], left, right, values[a, after, b], v > 0.0, walled)
                 out[a, i, b] -= flux / spacing
                 out[a, j, b] += flux / spacing
