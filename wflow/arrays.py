@@ -79,6 +79,18 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
+def shown(array: NDArray[Any]) -> NDArray[Any]:
+    """A read-only view. Numba compiles a kernel once for arrays that may be written and once for those that may not:
+    what kernels only read is shown to them, so that the first run of a user waits for one of the two.
+
+    >>> shown(np.zeros(2)).flags.writeable
+    False
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def random_seed(rng: Any) -> int:
     """One 64-bit seed from an int or a `numpy.random.Generator`.
 

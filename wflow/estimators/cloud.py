@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wflow.arrays import shown
 from wflow.errors import InputError
 from wflow.estimators.box import Box
 from wflow.kernels import clouds
@@ -22,11 +23,11 @@ class Estimate:
 
 
 def check_positions(positions: ArrayLike, box: Box | None = None, what: str = "samples") -> tuple[Array, Array]:
-    """Positions as contiguous float64 (n, d), and their smallest and largest coordinates (2, d).
+    """Positions as contiguous float64 (n, d), read-only, and their smallest and largest coordinates (2, d).
 
     Raises `InputError` unless they are finite, at least one, and within the box.
     """
-    positions = np.ascontiguousarray(positions, dtype=float)
+    positions = shown(np.ascontiguousarray(positions, dtype=float))
     if positions.ndim != 2 or 0 in positions.shape:
         raise InputError(f"{what} need the shape (n, d), got {positions.shape}; for d = 1 use x[:, None]")
     extent = clouds.bounds(positions)
@@ -45,13 +46,13 @@ def check_positions(positions: ArrayLike, box: Box | None = None, what: str = "s
 
 
 def check_weights(weights: ArrayLike | None, n: int) -> Array:
-    """Weights (n,) >= 0 scaled to sum 1, untouched where the sum is 1 to rounding; None for equal weights."""
+    """Weights (n,) >= 0, read-only, scaled to sum 1 but where it is 1 to rounding; None for equal weights."""
     if weights is None:
-        return np.full(n, 1.0 / n)
+        return shown(np.full(n, 1.0 / n))
     weights = np.ascontiguousarray(weights, dtype=float)
     if weights.shape != (n,):
         raise InputError(f"weights need one number per sample, shape ({n},), got {weights.shape}")
     total = weights.sum()
     if not (weights.min() >= 0 and 0 < total < np.inf):
         raise InputError(f"weights must be finite, none negative and some positive; least {weights.min()}, sum {total}")
-    return weights if abs(total - 1.0) < ROUNDING else weights / total
+    return shown(weights if abs(total - 1.0) < ROUNDING else weights / total)

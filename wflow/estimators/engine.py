@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from wflow.arrays import shown
 from wflow.errors import InputError
 from wflow.estimators.box import Box
 from wflow.estimators.cells import PairSums, all_pairs, near_pairs
@@ -27,19 +28,19 @@ class MeshSums:
 
     def __call__(self, masses: Array) -> tuple[Array, Array]:
         """As `PairSums`."""
-        first, gradient = convolve(self.mesh, self.positions, masses[0])
+        first, gradient = convolve(self.mesh, self.positions, shown(masses[0]))
         if len(masses) == 1:
             return first[None], gradient
-        others = [convolve(self.mesh, self.positions, np.ascontiguousarray(mass))[0] for mass in masses[1:]]
+        others = [convolve(self.mesh, self.positions, shown(np.ascontiguousarray(mass)))[0] for mass in masses[1:]]
         return np.stack([first, *others]), gradient
 
     def tangent(self, change: Array, moves: Array) -> tuple[Array, Array]:
         """As `PairSums`."""
-        return tangent(self.mesh, self.positions, change, moves)
+        return tangent(self.mesh, self.positions, shown(change), shown(moves))
 
     def curvature(self, masses: Array) -> Array:
         """As `PairSums`."""
-        return curvature(self.mesh, self.positions, masses)
+        return curvature(self.mesh, self.positions, shown(masses))
 
 
 def engine(positions: Array, extent: Array, width: Array, box: Box | None, order: int, ratio: float) -> str:
@@ -82,6 +83,7 @@ def gaussian_sums(
     within about 1e-3 (3e-3 in 3-D). Raises `InputError` where coordinates cannot resolve the width, and for a box
     beyond three dimensions.
     """
+    positions = shown(positions)
     extent = clouds.bounds(positions)
     name = engine(positions, extent, width, box, order, ratio) if name is None else name
     if name == "direct" and box is not None and positions.shape[1] > 3:

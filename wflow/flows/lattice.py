@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from wflow.arrays import Array
+from wflow.arrays import Array, shown
 from wflow.estimators import Box, gather, spread
 from wflow.expression import Field
 
@@ -69,7 +69,8 @@ class Lattice:
         offset = np.where(free, np.floor(low / h) * h, 0.0)
         # A particle on the upper end of a ring has its taps beyond it.
         shape = tuple(n + (len(TAPS) if ring else 0) for n, ring in zip(nodes, self.rings, strict=True))
-        mesh = spread(shape, x, weights, offset, 1.0 / h, TAPS)
+        x = shown(x)
+        mesh = spread(shape, x, shown(weights), offset, 1.0 / h, TAPS)
         for ghost, cell in self._ghosts(mesh):
             cell += ghost
         core = tuple(slice(BELOW, BELOW + ring) if ring else slice(None) for ring in self.rings)
