@@ -140,11 +140,12 @@ def draw(rows: list[dict[str, Any]], slopes: dict[str, float]) -> Any:
     ax = figure.subplots()
     for k, (name, rate) in enumerate(slopes.items()):
         n, error = np.array([(row["n"], float(row["error"])) for row in rows if row["quantity"] == name]).T
-        ax.plot(n, error, color=COLORS[k], marker=MARKERS[k], label=f"{name}: n^{rate:.2f}")
+        ax.plot(n, error, color=COLORS[k], marker=MARKERS[k], label=f"{name}: $n^{{{rate:.2f}}}$")
     n = np.array([1e3, max(float(row["n"]) for row in rows)])
-    ax.plot(n, 0.02 * (n / n[0]) ** -0.5, color=INK, linestyle=":", linewidth=1.2, label="n^(-1/2)")
+    ax.plot(n, 0.015 * (n / n[0]) ** -0.5, color=INK, linestyle=":", linewidth=1.2, label="$n^{-1/2}$")
+    ax.plot(n, 0.2 * (n / n[0]) ** (-1 / 3), color=INK, linestyle="--", linewidth=1.2, label="$n^{-1/3}$")
     ax.set(xlabel="particles n", ylabel="error", xscale="log", yscale="log", title="Clouds against the grid")
-    ax.legend(fontsize=10)
+    ax.legend(fontsize=10, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
