@@ -151,6 +151,7 @@ def test_a_run_that_max_steps_has_stopped_goes_on_to_its_end(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     with pytest.warns(wf.RunWarning, match=r"resume=True and a larger max_steps, or wflow resume part\.h5"):
         wf.run(wf.Potential("x**2"), wf.Point([1.0]), t_end=0.3, out="part.h5", max_steps=3)
+    Path("experiments").mkdir()  # some other one, without any of ours
     answer = call("resume", "part.h5")
     assert (answer.exit_code, answer.stderr) == (0, "")
     assert wf.load("part.h5").status.value == "complete"

@@ -19,10 +19,15 @@ FOLDER = Path("experiments")
 UsageError: Any = typer.BadParameter.__mro__[1]
 
 
-def listed() -> dict[str, Path]:
-    """Experiments by name: files with a function main."""
+def here() -> dict[str, Path]:
+    """Experiments by name: files with a function main; there may be none."""
     trees = {path: parsed(path) for path in sorted(FOLDER.glob("*.py"))}
-    found = {path.stem: path for path, tree in trees.items() if "main" in (getattr(n, "name", "") for n in tree.body)}
+    return {path.stem: path for path, tree in trees.items() if "main" in (getattr(n, "name", "") for n in tree.body)}
+
+
+def listed() -> dict[str, Path]:
+    """Experiments by name; raises `InputError` where there are none."""
+    found = here()
     if not found:
         raise InputError(f"there are no experiments here: {FOLDER.absolute()} has none; change to a checkout of wflow")
     return found

@@ -48,7 +48,7 @@ def resume(file: File, as_json: Json = False) -> None:
     with told():
         attributes = _attributes(file)
         name, options = _recorded(str(attributes.get("command", "")))
-        path = catalogue.listed().get(name) if catalogue.FOLDER.is_dir() else None
+        path = catalogue.here().get(name)
         before = _stamp(file)
         if path is None:
             _go_on(file, str(attributes.get("command", "")))
