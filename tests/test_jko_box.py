@@ -272,9 +272,10 @@ def test_steps_far_shorter_than_a_cell_takes(name, tau):
 
 
 def test_what_still_moves_is_said():
-    """Noise over six decades, in a step of τ = 1e-3 h²: it is not settled after all iterations, smooth masses are."""
+    """Two full corners of an empty box, in a step of 2e-4 h²: they are not settled after all iterations, smooth masses
+    are."""
     grid = wf.Grid([-2.0, -2.0], [2.0, 2.0], 16)
-    for start, moves in ((HARD["six decades"], True), (lambda x: np.exp(-((x - 0.3) ** 2).sum(axis=1)), False)):
+    for start, moves in ((HARD["two corners"], True), (lambda x: np.exp(-((x - 0.3) ** 2).sum(axis=1)), False)):
         q = wf.Density(grid, start(grid.points()).reshape(grid.cells))
         result = wf.run(energy("reverse-kl"), q, dt=1e-5, steps=1, stepper=JKO())
         assert result.status is Status.COMPLETE

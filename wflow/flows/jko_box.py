@@ -28,6 +28,7 @@ LONGEST = 4.0  # cells: a wave along the other axis is then off by 1.5 % of what
 WIDENED = (64.0, 16.0, 4.0, 1.0)  # times ε on the coarsest grid, where potentials start from nothing
 ROUGH = Goal(left=1e-3, share=0.0, mass=1e-2, most=4, falling=False)  # on coarser grids, which give starts alone
 SOUND = replace(ROUGH, most=12, falling=True)  # with interactions, under which plain iterations may run away
+PATIENT = Goal(most=150)  # where damped iterations go by small steps
 LOOSE = 5e-3  # of the mass: what may still move in the last iteration of all
 THIN = 1e-3  # of what comes: what is less is no start for it, since masses grow by factors
 ROUNDING = 1e-14  # of δF/δq
@@ -63,7 +64,8 @@ def box_step(variation: Variation, state: Density, time: float, tau: float) -> S
         return Solve(state, 0, 0, True, {}, 0.0)
     energy, interactions = local_energy(variation, time), variation.terms.interactions
     levels = hierarchy(Level(state.values * volume, energy, interactions, state.grid.spacing))
-    target, goal, before = Objective(levels[0], tau), Goal(), variation.energy(time, state.values)
+    target, before = Objective(levels[0], tau), variation.energy(time, state.values)
+    goal = PATIENT if interactions else Goal()
     logs, newton, linear = _guess(levels, tau)
     values, squared, good, moving = state.values, 0.0, False, 0.0
     for start in _starts(target, logs):

@@ -22,6 +22,7 @@ NEAR = 0.1  # a residual that is near enough to start from
 AHEAD = 2.0  # how far the mixing of iterates may go beyond the last, in log b
 MOST_NEWTON = 60  # of one maximisation; it takes three to six where it starts near
 ROUGHEST, SHARE = 1e-3, 1e-2  # what a maximisation may leave, of the mass and of what the iteration before moved
+CALMED = 3.0  # how much less has to move than before
 CERTAIN = 1e-6  # of what S/2τ + F falls: what of it may be the error of potentials
 
 
@@ -31,7 +32,8 @@ class Iterate:
 
     `own` is their transport to themselves, `dual` the one from a, with `base` acting on what comes. `squared` is
     S(a, b), `merit` S/2τ + F, `rounding` and `slack` how far that may be off by rounding and by what the dual leaves.
-    `away` is how far b is from a, `moved` how much of that the last iteration did, in parts of the mass.
+    `away` is how far b is from a, `moved` how much of that the last iteration did and `before` the one before it, in
+    parts of the mass.
     """
 
     b: Array
@@ -44,13 +46,15 @@ class Iterate:
     slack: float = 0.0
     away: float = 1.0
     moved: float = 1.0
+    before: float = 1.0
     newton: int = 0
     linear: int = 0
 
     @property
     def moving(self) -> float:
-        """What of the mass may still be on its way."""
-        return max(self.moved, self.dual.residual)
+        """What of the mass may still be on its way: an iteration that moves little after one that moved more may have
+        begun where its maximum was near, and say nothing of the next."""
+        return max(self.moved, self.before / CALMED, self.dual.residual)
 
     @property
     def solved(self) -> bool:
@@ -128,7 +132,7 @@ def _maximised(target: Objective, one: Iterate, base: Array, dual: Semidual, goa
     energy = target.level.value(b * (mass / b.sum()))
     merit, rounding = energy + squared / (2.0 * target.tau), NOISE * (1.0 + abs(energy)) + rounding / (2.0 * target.tau)
     slack = dual.residual * moved * mass / target.theta
-    return Iterate(b, own, base, dual, squared, merit, rounding, slack, away, moved)
+    return Iterate(b, own, base, dual, squared, merit, rounding, slack, away, moved, one.moved)
 
 
 def _onward(target: Objective, one: Iterate, memory: Mixing) -> tuple[Array, Semidual]:
@@ -152,7 +156,7 @@ def _onward(target: Objective, one: Iterate, memory: Mixing) -> tuple[Array, Sem
 
 def _polished(target: Objective, one: Iterate, goal: float) -> Iterate:
     """The same maximisation to the goal."""
-    return replace(_maximised(target, one, one.base, one.dual, goal, 0.0), moved=one.moved)
+    return replace(_maximised(target, one, one.base, one.dual, goal, 0.0), moved=one.moved, before=one.before)
 
 
 def _again(target: Objective, one: Iterate) -> Iterate:

@@ -40,12 +40,12 @@ class JKO:
     On more axes detail as fine as the widest cells moves too easily, so that cells more than four times as long along
     one axis as along another are refused. A potential or an interaction alone overshoots at edges, and where it presses
     mass on a wall, by up to a third of the density in the cells beside them, however many cells. `moving` of a step is
-    the share of the mass that its last iteration still moved, where it ended before that was a thousandth of what the
+    the share of the mass that its last iterations still moved, where it ended before that was a thousandth of what the
     step had moved, 0 else: that happens where dt is less than a hundredth of h² and masses are rough on the scale of
-    cells, and with interactions over long steps. What is left may be ten times `moving`, a fifth of what should move; a
+    cells. What is left may be ten times `moving`, a fifth of what should move; a
     step that leaves more than 0.5 % of the mass moving ends as SOLVER_FAILED. With interactions F need not be convex,
-    and the answer is a state of smaller merit that need not be the least; of 320 hard steps with dt from 1e-5 to 10 two
-    fail, at dt = 10.
+    and the answer is a state of smaller merit that need not be the least; of 320 hard steps with dt from 1e-5 to 10 one
+    fails, at dt = 10.
     """
 
     order: ClassVar[int] = 1
