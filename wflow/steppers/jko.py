@@ -42,10 +42,9 @@ class JKO:
     mass on a wall, by up to a third of the density in the cells beside them, however many cells. `moving` of a step is
     the share of the mass that its last iterations still moved, where it ended before that was a thousandth of what the
     step had moved, 0 else: that happens where dt is less than a hundredth of h² and masses are rough on the scale of
-    cells. What is left may be ten times `moving`, a fifth of what should move; a
-    step that leaves more than 0.5 % of the mass moving ends as SOLVER_FAILED. With interactions F need not be convex,
-    and the answer is a state of smaller merit that need not be the least; of 320 hard steps with dt from 1e-5 to 10 one
-    fails, at dt = 10.
+    cells. What is left may be twenty times `moving`, and half of what should move; a step that leaves more than 0.5 %
+    of the mass moving ends as SOLVER_FAILED. With interactions F need not be convex, and the answer is a state of
+    smaller merit that need not be the least; of 320 hard steps with dt from 1e-5 to 10 one fails, at dt = 10.
     """
 
     order: ClassVar[int] = 1
