@@ -101,11 +101,12 @@ def in_space(largest: int, cells: int, seed: int) -> list[dict[str, Any]]:
     for n in (max(1, largest // 10**k) for k in (3, 2, 1, 0)):
         errors = []
         for run in range(max(1, min(8, 10**5 // n))):
-            cloud = wf.Particles(start.sample(n, rng=seed + run))
-            final = wf.run(F, cloud, t_end=END, dt=0.01, stepper=wf.steppers.Langevin(), save="ends", rng=run).final
-            draws = grid.sample(n, rng=77 + run)
-            which, _ = assignment(final.positions, draws, 1e-2)
-            errors.append(float(np.sqrt(np.mean(np.sum((final.positions - draws[which]) ** 2, axis=1)))))
+            cloud = wf.Particles(start.sample(n, rng=1000 * seed + run))
+            final = wf.run(
+                F, cloud, t_end=END, dt=0.01, stepper=wf.steppers.Langevin(), save="ends", rng=1000 * seed + run
+            ).final
+            draws = grid.sample(n, rng=1000 * seed + run + 77)
+            errors.append(assignment(final.positions, draws, 1e-2)[1])
         rows.append(line("W2, 3-D", n, errors))
     return rows
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from numba.core.errors import TypingError
 from numpy.testing import assert_allclose
 from scipy.interpolate import BSpline
 
 from wflow.estimators import gather, spread
-from wflow.kernels import tangents
+from wflow.kernels import splines, tangents
 from wflow.kernels.taps import SPLINES
 
 PLACES = np.concatenate([[0.0, 1e-12, 0.5, 1.0 - 2.0**-53], np.random.default_rng(0).random(200)])
@@ -56,8 +57,17 @@ def test_spreading_is_the_adjoint_of_reading(d, order):
     rng, shape, taps = np.random.default_rng(d), (13, 11, 12)[:d], (0.0,) * order
     x, mass, mesh = rng.uniform(0.0, 5.0, (700, d)), rng.standard_normal(700), rng.standard_normal(shape)
     offset, inverse = rng.uniform(-1.0, 0.0, d), np.array([1.0, 0.9, 0.8])[:d]
+    x[0] = offset + (np.array(shape) - order + 0.5) / inverse  # whose taps end on the last node
     value, gradient = gather(mesh, x, offset, inverse, taps)
     assert_allclose(np.vdot(mesh, spread(shape, x, mass, offset, inverse, taps)), mass @ value, atol=1e-12)
     for k, step in enumerate(1e-6 * np.eye(d)):
         up, down = (gather(mesh, x + sign * step, offset, inverse, taps)[0] for sign in (1.0, -1.0))
         assert_allclose(gradient[:, k], (up - down) / 2e-6, atol=2e-8)
+
+
+def test_a_strided_mesh_or_one_of_other_numbers_is_refused():
+    """Vectors would be read past what it holds."""
+    value, gradient, x = np.empty(1), np.empty((1, 1)), np.array([[0.5]])
+    for mesh in (np.ones(8)[::2], np.ones(4, dtype=np.float32)):
+        with pytest.raises(TypingError, match="flat, contiguous float64"):
+            splines.gather(mesh, (4,), x, np.zeros(1), np.ones(1), value, gradient, 1, (0.0,) * 4)

@@ -15,6 +15,7 @@ DRAWS = 100_000
 SLICED_POINTS = 20_000  # 200 slices of so many take a second
 BOXES = 2000  # some three seconds of the network simplex
 DEPTH = 10
+LOOSEST = 0.1  # of W2: what the pairing of an auction may leave open
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ def coupled(a: Atoms, b: Atoms) -> tuple[float, str]:
     # The network simplex crawls where one side is far larger than the other: 15 by 100 000 take minutes.
     if sizes[0] * sizes[1] <= transport.EXACT_PAIRS and sizes[1] <= 2 * BOXES:
         how = "linear program"
-    elif pairable(a.weights, b.weights, dim):
-        return _paired(a, b, note)
+    elif pairable(a.weights, b.weights, dim) and (found := _paired(a, b, note)):
+        return found
     elif dim > 3:
         text = f"{transport.DIRECTIONS} slices, a lower bound{note}"
         # Equal weights need no merging of levels, which is twenty times as fast.
@@ -66,16 +67,22 @@ def coupled(a: Atoms, b: Atoms) -> tuple[float, str]:
         how = f"linear program on {len(a.positions)} by {len(b.positions)} boxes"
     value, _ = transport.clouds(a.positions, b.positions, a.weights, b.weights)
     bound = np.sqrt(a.slack) + np.sqrt(b.slack)
-    certainty = f", off by at most {bound:.1g}" if bound > 0.0 else "" if note else ", exact"
+    certainty = f", off by at most {_above(bound)}" if bound > 0.0 else "" if note else ", exact"
     return value, how + certainty + note
 
 
-def _paired(a: Atoms, b: Atoms, note: str) -> tuple[float, str]:
-    """Of as many atoms of equal masses, one for one."""
-    which, gap = assignment(a.positions, b.positions)
-    squared = float(np.mean(np.sum((a.positions - b.positions[which]) ** 2, axis=1)))
-    value = float(np.sqrt(squared))
-    return value, f"auction, at most {value - np.sqrt(max(squared - gap, 0.0)):.1g} too large{note}"
+def _paired(a: Atoms, b: Atoms, note: str) -> tuple[float, str] | None:
+    """Of as many atoms of equal masses, one for one; None where the auction says less than boxes would."""
+    _, value, excess = assignment(a.positions, b.positions)
+    return (value, f"auction, at most {_above(excess)} too large{note}") if excess <= LOOSEST * value else None
+
+
+def _above(bound: float) -> str:
+    """Two digits of a bound, rounded up."""
+    if not 0.0 < bound < np.inf:
+        return f"{bound:g}"
+    unit = 10.0 ** (np.floor(np.log10(bound)) - 1.0)
+    return f"{np.ceil(bound / unit * (1.0 - 1e-12)) * unit:.2g}"
 
 
 def _gathered(a: Atoms, b: Atoms) -> tuple[Atoms, Atoms]:

@@ -30,14 +30,14 @@ def wasserstein2(a: Any, b: Any, rng: Any = 0) -> float:
     box. Two Gaussians, or a Point and anything: closed forms, exact to rounding. One dimension: quantiles, exact for
     Density, Particles and Uniform, to about 1e-6 standard deviations for other targets. Beyond: the linear program
     of the coupling, exact for particles up to 2000 by 2000; as many particles of equal weights, up to 20 000 in d = 2
-    and 3, are paired by an auction, at most 5e-6 of W2 too large; other clouds are first gathered in boxes (d = 2, 3),
+    and 3, are paired by an auction, mostly within 5e-6 of W2; other clouds are first gathered in boxes (d = 2, 3),
     with a bound on the error, or compared by slices (d > 3), a lower bound. Two densities on grids, equal or not, go by
     Sinkhorn divergences extrapolated to ε = 0, with an estimate of the error: on 64² cells 2e-6 of W2 for Gaussians
     five cells wide, 2e-3 for peaks of two thirds of a cell, 3 % where W2 is one cell; translates are exact. Up to 400
     by 400 filled cells take the linear program between centres.
     `wasserstein2_with_method` says which, and the error. `rng` draws from targets where neither is possible. Cost:
     milliseconds in one dimension, up to some seconds for the program and the auction (2000 by 2000 particles 0.4 s and
-    0.1 s, 10⁴ by 10⁴ 1 to 5 s); for two densities on grids 0.1 s of processor for 64² cells, 1 to 7 s for 256², smooth
+    0.1 s, 10⁴ by 10⁴ 1 to 10 s); for two densities on grids 0.1 s of processor for 64² cells, 1 to 7 s for 256², smooth
     ones least. Raises `InputError` for a Gibbs target without a density on a
     grid to put it on, and unequal dimensions. Source: Santambrogio, Optimal Transport for Applied Mathematicians
     (2015), ch. 2; Flamary et al., POT, JMLR 22 (2021); Chizat et al., NeurIPS 2020: see `wflow/linalg/entropic.py`.

@@ -7,9 +7,9 @@ missing has one node, of weight 1.
 import numpy as np
 from numba import njit, prange
 
-from wflow.kernels.splines import BLOCK, place, places
+from wflow.kernels.splines import BLOCK, buffers, place
 from wflow.kernels.taps import spline
-from wflow.kernels.vectors import axpy, dot, fill, load, pick, scaled, store
+from wflow.kernels.vectors import axpy, dot, full, load, pick, scaled, store
 
 TAPS = 4
 CUBIC = (0.0,) * TAPS  # what `spline` takes the order from
@@ -17,7 +17,7 @@ _REASSOCIATE = {"reassoc", "contract", "nsz"}
 
 
 @njit(cache=True, inline="always")
-def _of(rows, q, axis):
+def _coordinate(rows, q, axis):
     """Row q (d,) on one of three axes, of which the first may be missing: 0 there."""
     missing = 3 - rows.shape[1]
     return rows[q, axis - missing] if axis >= missing else rows[q, 0] * 0
@@ -26,15 +26,15 @@ def _of(rows, q, axis):
 @njit(cache=True, inline="always")
 def _weights(t, taps):
     """Weights of an axis, 1 at the only node of a missing one."""
-    return spline(t, CUBIC, 0) if taps > 1 else fill(1.0, CUBIC)
+    return spline(t, CUBIC, 0) if taps > 1 else full(1.0, CUBIC)
 
 
 @njit(cache=True, fastmath=_REASSOCIATE)
 def _add(mesh, sides, taps, base, fraction, mass, moves, inverse):
     d, stride = moves.shape[1], np.uint64(sides[2])
     for q in range(len(mass)):
-        x, y, z = _of(fraction, q, 0), _of(fraction, q, 1), _of(fraction, q, 2)
-        bx, by, bz = _of(base, q, 0), _of(base, q, 1), np.uint64(_of(base, q, 2))
+        x, y, z = _coordinate(fraction, q, 0), _coordinate(fraction, q, 1), _coordinate(fraction, q, 2)
+        bx, by, bz = _coordinate(base, q, 0), _coordinate(base, q, 1), np.uint64(_coordinate(base, q, 2))
         lead, slope, side, tilt = _weights(x, taps[0]), spline(x, CUBIC, 1), _weights(y, taps[1]), spline(y, CUBIC, 1)
         still, along = spline(z, CUBIC, 0), scaled(moves[q, d - 1] * inverse[d - 1], spline(z, CUBIC, 1))
         for i in range(np.uint64(taps[0])):
@@ -51,7 +51,7 @@ def _add(mesh, sides, taps, base, fraction, mass, moves, inverse):
 
 @njit(cache=True)
 def _spread_stripe(mesh, sides, taps, positions, mass, moves, offset, inverse, first, last):
-    base, fraction, low, scale = places(offset, inverse)
+    base, fraction, low, scale = buffers(offset, inverse)
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
         place(positions[start:stop], base, fraction, low, scale)
@@ -87,18 +87,18 @@ def _read(mesh, sides, taps, base, fraction, inverse, out):
     """Second derivatives of the three axes, of which the last d are kept."""
     d, stride = out.shape[1], np.uint64(sides[2])
     for q in range(len(out)):
-        x, y, z = _of(fraction, q, 0), _of(fraction, q, 1), _of(fraction, q, 2)
-        bx, by, bz = _of(base, q, 0), _of(base, q, 1), np.uint64(_of(base, q, 2))
+        x, y, z = _coordinate(fraction, q, 0), _coordinate(fraction, q, 1), _coordinate(fraction, q, 2)
+        bx, by, bz = _coordinate(base, q, 0), _coordinate(base, q, 1), np.uint64(_coordinate(base, q, 2))
         lead, slope, curve = _weights(x, taps[0]), spline(x, CUBIC, 1), spline(x, CUBIC, 2)
         side, tilt, bend = _weights(y, taps[1]), spline(y, CUBIC, 1), spline(y, CUBIC, 2)
         along, steep = spline(z, CUBIC, 0), spline(z, CUBIC, 1)
         v, xx, xy, yy, gx, gy = (
-            fill(0.0, CUBIC),
-            fill(0.0, CUBIC),
-            fill(0.0, CUBIC),
-            fill(0.0, CUBIC),
-            fill(0.0, CUBIC),
-            fill(0.0, CUBIC),
+            full(0.0, CUBIC),
+            full(0.0, CUBIC),
+            full(0.0, CUBIC),
+            full(0.0, CUBIC),
+            full(0.0, CUBIC),
+            full(0.0, CUBIC),
         )
         for i in range(np.uint64(taps[0])):
             for j in range(np.uint64(taps[1])):
@@ -122,7 +122,7 @@ def _read(mesh, sides, taps, base, fraction, inverse, out):
 
 @njit(cache=True)
 def _read_stripe(mesh, sides, taps, positions, offset, inverse, out, first, last):
-    base, fraction, low, scale = places(offset, inverse)
+    base, fraction, low, scale = buffers(offset, inverse)
     for start in range(first, last, BLOCK):
         stop = min(start + BLOCK, last)
         place(positions[start:stop], base, fraction, low, scale)

@@ -3,12 +3,15 @@
 Numba unrolls a loop over four numbers before LLVM could make one vector operation of it, and leaves the pass that would
 find it afterwards off. Here such a vector is one value: spreading and reading 10⁶ particles in the plane takes half the
 time. Products and sums may be contracted to fused ones.
+
+Numba's cache looks at the file of a kernel alone: after a change here or in `taps`, delete `__pycache__/*.nb?`.
 """
 
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, register_model
 
 _FLAGS = ("contract", "nsz")
@@ -45,7 +48,14 @@ def multiply_add(builder: Any, a: Any, x: Any, y: Any) -> Any:
     return builder.fadd(builder.fmul(a, x, flags=_FLAGS), y, flags=_FLAGS)
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, length: int) -> Any:
+def _check(array: Any) -> None:
+    """A view that is strided, or of another type, would be read past what it holds."""
+    flat = isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
+    if not flat or array.dtype != types.float64:
+        raise TypingError(f"a vector is loaded from and stored to flat, contiguous float64, not {array}")
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any, length: int) -> Any:
     data = context.make_array(kind)(context, builder, array).data
     vector = ir.VectorType(ir.DoubleType(), length)
     return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
@@ -54,24 +64,26 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, length
 def _load(typingctx: Any, array: Any, index: Any, taps: Any) -> Any:
     """array[index], array[index + 1] …, as many as there are taps, of a flat array."""
     length = taps.count
+    _check(array)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(_place(context, builder, signature.args[0], args[0], args[1], length), align=8)
+        return builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], length), align=8)
 
     return Vector(length)(array, types.uint64, taps), codegen
 
 
 def _store(typingctx: Any, array: Any, index: Any, x: Any) -> Any:
     """Put the vector to array[index] and on, in a flat array."""
+    _check(array)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[2], _place(context, builder, signature.args[0], args[0], args[1], x.length), align=8)
+        builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1], x.length), align=8)
         return context.get_dummy_value()
 
     return types.void(array, types.uint64, x), codegen
 
 
-def _fill(typingctx: Any, number: Any, taps: Any) -> Any:
+def _full(typingctx: Any, number: Any, taps: Any) -> Any:
     """A vector of one number for every tap."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -122,7 +134,7 @@ def _pick(typingctx: Any, x: Any, index: Any) -> Any:
 
 load: Any = intrinsic(_load)
 store: Any = intrinsic(_store)
-fill: Any = intrinsic(_fill)
+full: Any = intrinsic(_full)
 axpy: Any = intrinsic(_axpy)
 scaled: Any = intrinsic(_scaled)
 dot: Any = intrinsic(_dot)
