@@ -193,7 +193,17 @@ def test_a_result_says_which_way_its_sums_were_made(tmp_path):
     assert wf.run(wf.Blob(wf.Entropy(), 0.2), cloud(1), **euler).info["sums"] == "blob by a mesh"
     few = wf.Particles(cloud(1).positions[:50])
     assert wf.run(wf.Entropy(), few, **euler, estimator=0.3).info["sums"] == "density by direct sums"
-    assert "sums" not in wf.run(wf.Potential("x**2"), few, **euler).info
+    plain = wf.run(wf.Potential("x**2"), few, **euler).info
+    assert "sums" not in plain
+    assert "estimator" not in plain
+
+
+def test_the_record_names_the_estimator_that_a_default_stands_for(tmp_path):
+    options = {"t_end": 0.01, "dt": 0.01, "stepper": wf.steppers.ExplicitEuler(), "save": "ends"}
+    for given, name in ((None, "Kernel(bandwidth='score'"), (0.3, "Kernel(bandwidth=0.3")):
+        result = wf.run(wf.Entropy(), cloud(1), **options, estimator=given, out=tmp_path / "a.h5")
+        assert result.info["estimator"].startswith(name)
+        assert wf.load(tmp_path / "a.h5").info["estimator"] == result.info["estimator"]
 
 
 def test_finding_a_mesh_in_space_asks_for_far_fewer_pairs_than_a_direct_sum():

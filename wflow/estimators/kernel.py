@@ -33,7 +33,8 @@ class Kernel:
     accuracy: None, or the largest relative error of the density to allow, from 1e-2 to 1e-8: picks order and spacing
     of the mesh, by a table (`mesh_for`). adaptive: widen the kernels where samples are few and narrow them where
     they are many, by Abramson's square-root law in levels √2 apart (`levels`); a level costs as much as an estimate.
-    Cost at 10⁶ samples in 2-D: 31 ms of one core, 4 ms more for a rule.
+    Cost at 10⁶ samples in 2-D: 18 ms of one core, 4 ms more for a rule of moments; "likelihood" takes 0.2 s at 1000
+    samples, by all pairs, for each estimate.
 
     >>> Kernel(0.5)([[0.0], [1.0]]).score.round(6).tolist()
     [[0.476812], [-0.476812]]

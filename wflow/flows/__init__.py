@@ -36,7 +36,7 @@ from wflow.flows.reference import LIFT, LOWEST, Reference, reference
 from wflow.flows.terms import Terms, sort_terms
 from wflow.flows.transport import Drift
 from wflow.flows.variation import Variation
-from wflow.flows.ways import pair_sums
+from wflow.flows.ways import density_estimator, pair_sums
 from wflow.functionals import Functional, Logarithmic
 from wflow.grid import Grid
 from wflow.metrics import Euclidean, FisherRao, Stein, Wasserstein, WassersteinFisherRao, as_metric
@@ -263,6 +263,7 @@ __all__ = [
     "Split",
     "box_of",
     "carried",
+    "density_estimator",
     "energy",
     "log_mass",
     "make_flow",

@@ -1,4 +1,4 @@
-"""Which way the sums over pairs of a cloud are made, in words, for the record of a run."""
+"""How the density of a cloud is estimated, and which way its sums over pairs are made, for the record of a run."""
 
 from contextlib import suppress
 from typing import Any
@@ -22,3 +22,10 @@ def pair_sums(flow: Any, state: Any) -> str:
         with suppress(InputError):  # of a Dirac, from which noise may start
             said.append(f"density by {WAYS[flow.estimator.engine_for(state.positions, state.weights, flow.box)]}")
     return "; ".join(said)
+
+
+def density_estimator(flow: Any) -> str:
+    """The estimator of the density of a cloud, defaults resolved; "" where none is asked for."""
+    if not (isinstance(flow, ParticleFlow) and flow.terms.densities):
+        return ""
+    return str(getattr(flow.estimator, "text", repr(flow.estimator)))

@@ -50,7 +50,9 @@ def run(
     stepper: from `wf.steppers`; None picks by state, functional and stiffness and says so in `result.info`.
     metric: from `wf.metrics`; None is Euclidean on a point, Wasserstein elsewhere.
     drift: an extra velocity b(x, t), one field per axis, or a function `(n, d) -> (n, d)` of x or (x, t).
-    estimator: for particles, a bandwidth or an object from `wf.estimators`.
+    estimator: for particles, a bandwidth or an object from `wf.estimators`; None is `Kernel("score")`, a width for the
+        score. `result.info["estimator"]` says which. With an entropy a cloud rests at a variance smaller by the
+        bandwidth squared.
     tol: on a density the L1 error per unit of time, elsewhere the mixed absolute–relative RMS error of a step.
     save: a number of equally spaced frames, an array of times, "ends" or "all".
     stop: `stop(time, state) -> bool`, asked after each step.

@@ -17,7 +17,7 @@ import numpy as np
 
 from wflow.arrays import Array
 from wflow.errors import InputError, Status, readable
-from wflow.flows import pair_sums
+from wflow.flows import density_estimator, pair_sums
 from wflow.loop.fingerprint import fingerprint
 from wflow.loop.ledger import keeps_balance, measured
 from wflow.loop.plan import Plan
@@ -178,7 +178,7 @@ def measure(plan: Plan, time: float, state: Any, energy: float) -> dict[str, flo
 def describe(plan: Plan, functional: Any, given: dict[str, Any]) -> dict[str, Any]:
     """What made a result, as plain data."""
     arguments = {name: value for name, value in given.items() if name not in ("stepper", "rng")}
-    sums = pair_sums(plan.flow, plan.state)
+    ways = {"estimator": density_estimator(plan.flow), "sums": pair_sums(plan.flow, plan.state)}
     return {
         "wflow_version": installed("wflow"),
         "state": kind(plan.state),
@@ -186,7 +186,7 @@ def describe(plan: Plan, functional: Any, given: dict[str, Any]) -> dict[str, An
         "stepper": repr(plan.stepper),
         "stepper_reason": plan.reason,
         "metric": plan.flow.name,
-        **({"sums": sums} if sums else {}),
+        **{name: text for name, text in ways.items() if text},
         "grid": describe_grid(box(plan.state)),
         "arguments": {name: plain(value) for name, value in arguments.items()},
         "seed": plan.seed,
