@@ -208,8 +208,10 @@ def test_an_error_of_the_user_leaves_the_frames_readable(tmp_path):
             diagnostics={"f": fails},
         )  # fmt: skip
     left = wf.load(tmp_path / "a.h5")
-    assert left.status is Status.RUNNING
+    assert (left.status, left.info["message"]) == (Status.RAISED, "ZeroDivisionError: mine")
     assert len(left.times) == 3
+    again = wf.load(left.save(tmp_path / "b.h5"))
+    assert (again.status, again.info["message"]) == (left.status, left.info["message"])
 
 
 def test_a_broken_run_is_in_its_file(tmp_path):

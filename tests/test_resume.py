@@ -71,6 +71,8 @@ class Bomb:
         if self.left == 0:
             if self.what is None:
                 raise Killed
+            if isinstance(self.what, Exception):
+                raise self.what
             os.kill(os.getpid(), self.what)
         return False
 
@@ -353,6 +355,23 @@ def test_a_disk_that_fills_up_is_told_and_the_run_goes_on_later(tmp_path, always
     )
     decay(out, Bomb(10**6), resume=True)
     assert equal(tmp_path / "whole.h5", out)
+
+
+def test_an_error_of_a_function_ends_the_file_and_the_run_goes_on_once_it_is_mended(tmp_path, always):
+    """Its words may be of any length and kind, and are cut to the room there is."""
+    words = "é\n\0\udce9" * 99
+    decay(tmp_path / "whole.h5", Bomb(10**6))
+    out = tmp_path / "a.h5"
+    with pytest.raises(LookupError):
+        decay(out, Bomb(5, LookupError(words)))
+    left = wf.load(out)
+    assert (left.status, left.status.resumable, left.status.good) == (Status.RAISED, True, False)
+    assert left.info["message"].startswith("LookupError: é \\udce9é")
+    assert len(left.times) == 3
+    assert verify(out) == []
+    decay(out, Bomb(10**6), resume=True)
+    assert equal(tmp_path / "whole.h5", out)
+    assert "message" not in wf.load(out).info
 
 
 def test_two_runs_on_one_file(tmp_path, always):

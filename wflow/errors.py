@@ -39,6 +39,7 @@ class Status(Enum):
     )
     SOLVER_FAILED = "stopped because the inner solver did not converge at the smallest step"
     UNDEFINED = "stopped because the flow is not defined at the state reached: look at the last frame"
+    RAISED = "stopped by an error raised in it, by a function given to it or on the way to the disk"
     NEGATIVE = "stopped because a density turned negative: take a smaller dt, or a positive stepper"
 
     @property
@@ -49,7 +50,7 @@ class Status(Enum):
     @property
     def resumable(self) -> bool:
         """Whether a run can go on from here."""
-        return self in (Status.RUNNING, Status.INTERRUPTED, Status.MAX_STEPS)
+        return self in (Status.RUNNING, Status.INTERRUPTED, Status.MAX_STEPS, Status.RAISED)
 
 
 def choose(name: str, options: Iterable[str], what: str) -> str:

@@ -11,9 +11,9 @@ from typing import Any, overload
 import numpy as np
 
 from wflow.arrays import Array
-from wflow.errors import FileError, InputError, Status
+from wflow.errors import FileError, InputError, Status, readable
 from wflow.records import STATE_ARRAYS, check_datasets, form, read_state, rebuild_grid, row, weights_change
-from wflow.store import Layout, Reader, Variable, Writer, stuck
+from wflow.store import STATUS, Layout, Reader, Variable, Writer, stuck
 
 JSON_ATTRIBUTES = ("arguments", "grid", "versions")
 # Attributes that speak of the file, not of the run.
@@ -170,6 +170,23 @@ def make_layout(
     return Layout(frames, shape.coordinates, framed, static, steps, encode_info(info))
 
 
+def tell(status: Status, words: str) -> str:
+    """A status with its cause, as it stands in a file: one line, no longer than there is room for."""
+    line = readable(" ".join(words.replace("\0", " ").split()))
+    return f"{status.value}: {line}".encode()[:STATUS].decode(errors="ignore")
+
+
+def heard(text: str) -> tuple[Status, str]:
+    """The status and the cause that `tell` made one text of; without a cause, the status and nothing.
+
+    >>> heard(tell(Status.RAISED, "ZeroDivisionError: division by zero"))[1]
+    'ZeroDivisionError: division by zero'
+    """
+    if not text.startswith(Status.RAISED.value):
+        return Status(text), ""
+    return Status.RAISED, text.removeprefix(Status.RAISED.value).removeprefix(": ")
+
+
 def load(path: str | Path, live: bool = False) -> Result:
     """The result in a file; states are read when they are asked for. `live` reads a file that is being written, as
     far as it is when this is called.
@@ -184,7 +201,8 @@ def load(path: str | Path, live: bool = False) -> Result:
         if wrong:
             raise ValueError(f"{', '.join(wrong)} must be a table")
         grid = rebuild_grid(info.get("grid"))
-        status = Status(reader.attributes["status"])
+        status, words = heard(reader.attributes["status"])
+        info |= {"message": words} if words else {}
         word = str(info.get("state"))
         dims = check_datasets(reader, word, grid)
         names = [name for name in reader.names if reader.dims(name) == ("time",)]

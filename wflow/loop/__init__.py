@@ -67,7 +67,8 @@ def run(
     max_steps: stop with a status after so many steps.
 
     Raises `InputError` before any work for bad input. A run that cannot go on keeps its frames, warns once and says
-    why in `result.status`. SIGINT ends it after the step with status INTERRUPTED (a second one at once); one that
+    why in `result.status`. What a function given to it raises comes through; the file then keeps its frames, and its
+    status says so. SIGINT ends it after the step with status INTERRUPTED (a second one at once); one that
     comes when the last step is under way raises `KeyboardInterrupt` once the file is whole. With `out` SIGTERM ends it
     so too and then takes its own effect, by default exit code 143. With `out` the state is kept every
     few seconds, at a cost of at most a fiftieth of the time, so a process that is killed loses no more than that.
@@ -132,8 +133,8 @@ def _record(plan: Plan, recorder: Recorder, progress: bool | None) -> Result:
             try:
                 moment, status = _follow(plan, recorder, signals, bar)
                 result = recorder.finish(status)
-            except BaseException:
-                recorder.abandon()
+            except BaseException as error:
+                recorder.abandon(error)
                 raise
             finally:
                 if bar is not None:

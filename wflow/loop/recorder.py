@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,7 +24,7 @@ from wflow.loop.ledger import keeps_balance, measured
 from wflow.loop.plan import Plan
 from wflow.loop.standing import Standing, extras, from_arrays, opening, to_arrays
 from wflow.records import box, describe_grid, row
-from wflow.results import Result, load, make_layout
+from wflow.results import Result, load, make_layout, tell
 from wflow.states import kind
 from wflow.store import Layout, Writer
 
@@ -129,10 +130,15 @@ class Recorder:
         extras: dict[str, Sequence[Array]] = {name: tuple(rows) for name, rows in self.extras.items()}
         return Result(times, tuple(self.states), diagnostics, steps, status, self.info, self.target, extras=extras)
 
-    def abandon(self) -> None:
-        """Leave the file as it stands, every frame in it readable, after an error that is not ours."""
-        if self.writer is not None:
-            self.writer.abandon()
+    def abandon(self, error: BaseException) -> None:
+        """Leave the file as it stands, every frame in it readable; its status tells of an error, but not of a signal
+        that leaves no time for it."""
+        if self.writer is None:
+            return
+        if isinstance(error, Exception):
+            with suppress(OSError, InputError):  # a disk that is full, a file that is closed already
+                self.writer.leave(tell(Status.RAISED, f"{type(error).__name__}: {error}"))
+        self.writer.abandon()
 
 
 def _planned(plan: Plan) -> int | None:

@@ -5,6 +5,7 @@ a whole file; a finished one is packed: trimmed, compressed, checksummed. `Write
 either kind, `verify` looks for damage.
 """
 
+from wflow.store.files import STATUS
 from wflow.store.layout import SCHEMA, Layout, Variable
 from wflow.store.reader import Reader
 from wflow.store.rows import stuck
@@ -12,4 +13,4 @@ from wflow.store.slots import Checkpoint
 from wflow.store.verify import verify
 from wflow.store.writer import Writer
 
-__all__ = ["SCHEMA", "Checkpoint", "Layout", "Reader", "Variable", "Writer", "stuck", "verify"]
+__all__ = ["SCHEMA", "STATUS", "Checkpoint", "Layout", "Reader", "Variable", "Writer", "stuck", "verify"]

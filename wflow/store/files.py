@@ -25,7 +25,7 @@ from wflow.store.layout import FRAME_SUM, RUNNING, SCHEMA, STEP, STEP_SUM, Layou
 SLAB = 1 << 24
 CHUNK = 1 << 19
 SMALL = 1 << 14
-STATUS = 256
+STATUS = 256  # bytes of a status in a file
 
 
 def access(disk: Disk) -> Any:
