@@ -79,7 +79,7 @@ def frames(
     """Results at several times: one row for each result, one column for each time, one range and one colour scale.
 
     `times` must be frames of every result; `indices` counts frames of the first; without both four frames from first
-    to last. The colours follow the square root of the density where the peaks differ by more than four. `data`:
+    to last. The colours follow the square root of the density. `data`:
     points.
     """
     given = as_results(results)
