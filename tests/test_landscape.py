@@ -98,6 +98,31 @@ def test_no_method_finds_a_minimum_where_there_is_none(V, start, method):
     assert "|grad f| from" in result.info["message"]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_way_to_infinity_is_no_minimum(method):
+    """The gradient falls to nothing there, and SciPy reports success."""
+    with pytest.warns(wf.RunWarning, match="minimize stopped because .*, as if it fell without bound") as told:
+        assert not wf.minimize(wf.Potential("-log(1 + x**2)"), wf.Point([0.5]), method).status.good
+    assert len(told) == 1
+    assert not any(word in str(told[0].message) for word in ("t_end", " dt", "inner solver"))
+    if method in ("BFGS", "CG", "L-BFGS-B", "trust-exact"):
+        with pytest.warns(wf.RunWarning, match="it came to no minimum: .* or to a value that it never takes"):
+            assert not wf.minimize(wf.Potential("1/(1 + x**2)"), wf.Point([1.0]), method).status.good
+
+
+def test_a_minimum_far_away_is_one_and_evaluations_used_up_are_told():
+    V, start = wf.Potential("-log(1 + x**2) + x**2/1e8"), wf.Point([0.5])
+    for method in ("BFGS", "L-BFGS-B", "Nelder-Mead", "Powell", "trust-exact"):
+        result = wf.minimize(V, start, method)
+        assert result.status is Status.COMPLETE
+        assert_allclose(result.final.x, np.sqrt(1e8 - 1.0), rtol=1e-4)
+    for method, words in [("Nelder-Mead", "function evaluations"), ("trust-ncg", "iterations")]:
+        with pytest.warns(wf.RunWarning, match=f"used up; max_steps gives it more: Maximum number of {words}"):
+            assert wf.minimize(wf.Potential("-log(1 + x**2)"), start, method).status is Status.MAX_STEPS
+    with pytest.warns(wf.RunWarning, match="LIMIT"):
+        assert wf.minimize(ROSENBROCK, wf.Point([-1.2, 1.0]), "L-BFGS-B", max_steps=3).status is Status.MAX_STEPS
+
+
 @pytest.mark.checklist("D9")
 @pytest.mark.parametrize("corners", [False, True])
 def test_hill_climbing_on_a_lattice(corners):
