@@ -121,6 +121,11 @@ def test_run_passes_options_on(checkout):
     assert result.info["command"] == "experiments/decay.py --steps 4 --out here"
 
 
+def test_version(checkout):
+    assert good("--version") == f"wflow {wf.__version__}\n"
+    assert "--version" in good("--help")
+
+
 def test_help_of_run_and_of_an_experiment(checkout):
     assert "Run an experiment" in good("run", "--help")
     told = good("run", "decay", "--help")

@@ -60,11 +60,13 @@ def displacement(a: Any, b: Any, t: float) -> Any:
 
     Two Gaussians: a Gaussian. Two densities: a Density on the grid of a, which must hold b too; on one axis exact but
     for the sharing out to its cells, beyond by `transport_map` from both ends, the better with the larger share, each
-    part of a cell moved by itself: mass to rounding, and both ends if on one grid. The plan is kept, so that further
-    times cost little. Two clouds, up to 2000 by 2000 particles: Particles, one for each entry of the optimal plan,
-    which may split a particle, in the domain of both if that is one; up to 20 000 with as many of equal weights in
-    d ≤ 3, on the line without limit, paired as in `wasserstein2` to 1e-8 of W2², positions to some 1e-4 of W2, at its
-    cost for every t. Two points: a Point. Distances are Euclidean, also in a periodic box. Raises
+    part of a cell moved by itself: mass to rounding, and both ends if on one grid. There between the ends W2 to the
+    exact density falls as the cells do, but L1 does not: half way from a Gaussian of variances (0.3, 0.1) to one of
+    (0.1, 0.2), in a box of 6 by 6, W2 1.8e-3 and 4e-4 on 64² and 256² cells, L1 0.019 and 0.017. The plan is kept, so
+    that further times cost little. Two clouds, up to 2000 by 2000 particles: Particles, one for each entry of the
+    optimal plan, which may split a particle, in the domain of both if that is one; up to 20 000 with as many of equal
+    weights in d ≤ 3, on the line without limit, paired as in `wasserstein2` to 1e-8 of W2², positions to some 1e-4 of
+    W2, at its cost for every t. Two points: a Point. Distances are Euclidean, also in a periodic box. Raises
     `InputError` for other pairs. Source: McCann, Adv. Math. 128 (1997) 153.
 
     >>> displacement(Gaussian([0.0], 1.0), Gaussian([1.0], 9.0), 0.5).cov
