@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from wflow import __version__
+import wflow as wf
 from wflow.cli import inspecting, running
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 def _tell_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"wflow {__version__}")
+        typer.echo(f"wflow {wf.__version__}")
         raise typer.Exit
 
 
