@@ -190,6 +190,7 @@ def test_compare(folder, tmp_path):
 
 
 def test_export_csv(folder, tmp_path):
+    assert "not densities or clouds" in " ".join(good("export", "--help").split())
     out = tmp_path / "point.csv"
     assert good("export", folder / "point.h5", "--to", "csv", "--out", out).split() == [
         str(out),

@@ -75,6 +75,37 @@ def test_points_have_no_l1_and_other_functionals_no_energy():
     assert "-" in str(wf.compare(a, b)).splitlines()[6].split()
 
 
+def test_energies_of_a_gibbs_target_are_apart_on_a_grid():
+    """By log Z = log √2π - 3: a grid scales p to mass 1, a Gaussian does not."""
+    F = wf.FDivergence("reverse-kl", wf.Gibbs("x**2 / 2 + 3"))
+    q = wf.Gaussian([1.0], 1.0)
+    cloud = wf.Particles(np.linspace(-1.0, 2.0, 40)[:, None])
+    grid, family, particles = (
+        wf.run(F, s, t_end=1e-3, save="ends") for s in (wf.Density(wf.Grid(-6, 7, 100), q), q, cloud)
+    )
+    compared = wf.compare(grid, family)
+    row = compared.rows[0]
+    assert np.isnan(row["energy"])
+    assert row["energy_reference"] - row["energy_other"] == pytest.approx(0.5 * np.log(2.0 * np.pi) - 3.0, abs=1e-3)
+    assert "energy of gaussian: a grid scales p of Gibbs to mass 1" in str(compared)
+    alike = wf.compare(family, particles)
+    assert np.isfinite(alike.rows[0]["energy"])
+    assert alike.notes == ()
+
+
+def test_many_times_are_printed_as_twelve():
+    """Evenly, with both ends; `rows` has all."""
+    a, b = (wf.run(wf.Potential("x**2"), wf.Point([x]), steps=24, dt=0.1, save="all") for x in (1.0, 1.1))
+    compared = wf.compare(a, b)
+    assert len(compared.rows) == 25
+    lines = str(compared).splitlines()
+    times = [float(line.split()[0]) for line in lines[2:14]]
+    assert times == pytest.approx([0.0, 0.2, 0.4, 0.7, 0.9, 1.1, 1.3, 1.5, 1.7, 2.0, 2.2, 2.4])
+    assert lines[14] == "12 of 25 common times; all are in `rows`, or by --json"
+    assert len(str(wf.compare(a, b, times=a.times[:20])).splitlines()[2:22]) == 20
+    assert "common times" not in str(wf.compare(a, b, times=a.times[:20]))
+
+
 def test_times_choose_and_refuse(results):
     grid, gaussian, _ = results
     assert [row["time"] for row in wf.compare(grid, gaussian, times=[1.0]).rows] == [1.0]

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 from typer.testing import CliRunner
 
 import wflow as wf
 from wflow.cli import app
+from wflow.comparison.verdict import judge
 from wflow.plot.overlays import marginal
 
 Q = wf.Gaussian([0.3, -0.2], [[1.0, 0.3], [0.3, 0.5]])
@@ -42,6 +44,50 @@ def test_what_has_no_sampling_error_is_only_measured():
     cloud = wf.Particles(np.linspace(-1, 1, 20)[:, None])
     assert held([fine, coarse]).verdicts[0].agrees is None
     assert held([cloud, fine]).verdicts[0].expected_w2 is None
+
+
+def cloud_against_normal(dim, cells, positions, weights=None, seed=0):
+    """The verdict on points held against the standard normal on a grid."""
+    grid = wf.Density(wf.Grid([-5.0] * dim, [5.0] * dim, cells), wf.Gaussian(np.zeros(dim), 1.0))
+    cloud = wf.Particles(positions, weights)
+    return judge("cloud", 0.0, grid, cloud, {"w2": wf.wasserstein2(grid, cloud, seed), "l1": np.nan}, seed)
+
+
+@pytest.mark.parametrize(
+    ("change", "beyond"), [("scaled", "covariance"), ("shifted", "mean"), ("sheared", "covariance")]
+)
+def test_small_differences_beyond_the_line_show_in_the_moments(change, beyond):
+    """By a twentieth, where W2 of 5000 points, 0.09, cannot tell what is within the error of its boxes."""
+    x = wf.Gaussian([0.0, 0.0], 1.0).sample(5000, rng=5)
+    y = {"scaled": 1.06 * x, "shifted": x + np.array([0.08, 0.0]), "sheared": x + 0.12 * x[:, ::-1]}[change]
+    verdict = cloud_against_normal(2, 48, y)
+    assert verdict.agrees is False
+    assert beyond in verdict.beyond
+    assert f"{beyond}" in str(verdict).rpartition("differs in ")[2]
+    assert cloud_against_normal(2, 48, x).agrees
+
+
+@pytest.mark.parametrize(
+    ("dim", "cells", "n", "count"), [(1, 100, 20, 50), (1, 100, 400, 50), (2, 40, 50, 14), (3, 12, 60, 14)]
+)
+def test_samples_raise_no_alarm(dim, cells, n, count):
+    """In a row, every other one of uneven weights; W2 of two in 1000 and moments of one in 1000 may."""
+    draw = np.random.default_rng(dim)
+    alarms = []
+    for seed in range(count):
+        weights = draw.uniform(0.2, 1.8, n) if seed % 2 else None
+        alarms.append(cloud_against_normal(dim, cells, draw.normal(size=(n, dim)), weights, 1000 * seed).beyond)
+    assert alarms == [()] * count
+
+
+@pytest.mark.parametrize(("dim", "side"), [(1, 100), (2, 16), (3, 8)])
+def test_points_nearer_than_samples_agree(dim, side):
+    """Quantiles of the normal density, on a lattice."""
+    nodes = ndtri((np.arange(side) + 0.5) / side)
+    x = np.stack(np.meshgrid(*[nodes] * dim), axis=-1).reshape(-1, dim)
+    verdict = cloud_against_normal(dim, 100 if dim == 1 else 32, x)
+    assert verdict.agrees
+    assert verdict.w2 < verdict.expected_w2[0]
 
 
 def test_costs_are_sums_over_the_steps():

@@ -104,7 +104,7 @@ def compare_files(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Hold results against the first of them at their common times."""
+    """Hold results against the first of them at their common times, of which more than 20 are printed as 12."""
     with told():
         if len(files) < 2:
             raise InputError("compare needs two or more files, got one")
@@ -117,7 +117,9 @@ def compare_files(
         if overlay is not None:
             compared.overlay(overlay)
     if as_json:
-        verdicts = [vars(verdict) | {"agrees": verdict.agrees} for verdict in compared.verdicts]
+        verdicts = [
+            vars(verdict) | {"agrees": verdict.agrees, "beyond": verdict.beyond} for verdict in compared.verdicts
+        ]
         costs = dict(zip(compared.names, compared.costs, strict=True))
         print_json({"names": compared.names, "rows": compared.rows, "costs": costs, "verdicts": verdicts})
     else:
@@ -127,7 +129,12 @@ def compare_files(
 def export_file(
     file: File, to: Annotated[Format, typer.Option(show_default=False)], out: Out = None, as_json: Json = False
 ) -> None:
-    """Write a file in a format of other programs."""
+    """Write a file in a format of other programs.
+
+    csv has series only, a row to a frame and, in a second file, a row to a step: time, energy, what else is one
+    number, and the coordinates of points, not densities or clouds. netcdf has everything; vtkhdf, for ParaView, the
+    states.
+    """
     with told():
         made = import_module("wflow.store.export").export(file, to.value, out)
     written(made, as_json)

@@ -15,6 +15,7 @@ from wflow.distances import l1, moments, wasserstein2_with_method
 from wflow.errors import InputError
 from wflow.results import Result
 
+MANY, SHOWN = 20, 12  # of more common times than MANY, SHOWN are printed, evenly
 SAME_TIME = 1e-9  # of the largest time: frames this near are at one time
 COLUMNS = ("w2", "l1", "mean", "covariance", "energy")
 # Per-step series that are no costs.
@@ -30,7 +31,7 @@ class Comparison:
     `l1`; `mean`, the Euclidean norm of the difference of the means, and `covariance`, the Frobenius norm; `energy`,
     other minus reference; `energy_reference`, `energy_other`. What is not known is nan. `states` are those at the last
     common time; `verdicts`, one for each result but the first, say whether it differs there by more than a sample
-    would; `costs` are steps and what steppers count, summed, by name.
+    would; `costs` are steps and what steppers count, summed, by name; `notes` say why energies are nan.
     """
 
     names: tuple[str, ...]
@@ -39,6 +40,7 @@ class Comparison:
     verdicts: tuple[Verdict, ...] = ()
     costs: tuple[dict[str, float], ...] = ()
     functional: str = ""
+    notes: tuple[str, ...] = ()
 
     def plot(self, path: str | Path | None = None) -> Any:
         """W2, L1 and energies over time as a matplotlib figure, saved where a path (.png, .svg, .pdf) is given."""
@@ -51,19 +53,33 @@ class Comparison:
 
     def __str__(self) -> str:
         cells = [list(HEADS)]
-        for row in self.rows:
+        rows = self._shown()
+        for row in rows:
             numbers = [_short(row[name]) for name in COLUMNS]
             cells.append([f"{row['time']:g}", row["other"], *numbers])
         widths = [max(len(line[k]) for line in cells) for k in range(len(HEADS))]
         lines = ["  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in cells]
         last = {row["other"]: row["w2_method"] for row in self.rows}
-        notes = [f"W2 of {name}: {method}" for name, method in last.items()]
+        common = len(self.rows) // max(1, len(last))
+        notes = (
+            [f"{SHOWN} of {common} common times; all are in `rows`, or by --json"] if len(rows) < len(self.rows) else []
+        )
+        notes += [f"W2 of {name}: {method}" for name, method in last.items()]
         for name, cost in zip(self.names, self.costs, strict=False):
             notes.append(f"cost of {name}: " + ", ".join(f"{value:g} {what}" for what, value in cost.items() if value))
-        notes += [str(verdict) for verdict in self.verdicts]
+        notes += [*self.notes, *(str(verdict) for verdict in self.verdicts)]
         return "\n".join([f"reference: {self.names[0]}", *lines, *notes])
 
     __repr__ = __str__
+
+    def _shown(self) -> list[dict[str, Any]]:
+        """The rows that are printed."""
+        each = len(self.names) - 1
+        common = len(self.rows) // each
+        if common <= MANY:
+            return self.rows
+        times = np.round(np.linspace(0, common - 1, SHOWN)).astype(int)
+        return [row for k in times for row in self.rows[each * k : each * (k + 1)]]
 
 
 def compare(
@@ -80,8 +96,10 @@ def compare(
     ∫|q - q'| needs densities: it is taken on the grid of the reference, else of the other, else on a box around
     both. A density on another grid is brought over by its cumulative mass (second order, keeps mass and sign);
     particles by a kernel estimate with the bandwidth of Botev, whose own error, 0.02 to 0.1 at 2e4 particles, is the
-    floor; Gaussians at cell centres; points and d > 3 have nan. `energy` is nan where the functionals differ. Raises
-    `InputError` where no frames coincide.
+    floor; Gaussians at cell centres; points and d > 3 have nan. `energy` is nan where the functionals differ, and where
+    p is a `Gibbs` and one of the two states a density: a grid scales p to mass 1, other states do not, and of a
+    reverse-KL log Z lies between the energies. Printed are all common times up to 20, else 12 of them. Clouds end in a
+    verdict by W2, mean and covariance, see `Verdict`. Raises `InputError` where no frames coincide.
 
     >>> from wflow import Gaussian, Potential, run
     >>> fast, slow = (run(Potential("x**2 / 2"), Gaussian([m], 1.0), t_end=1.0, save="ends") for m in (1.0, 3.0))
@@ -91,16 +109,16 @@ def compare(
     results = (a, b, *more)
     chosen = _names(results, names)
     seed = random_seed(rng)
+    apart = [_energies_apart(a, other) for other in results[1:]]
     rows = []
     for indices in _frames(results, times):
         states = [result.states[i] for result, i in zip(results, indices, strict=True)]
         energies = [_energy(result, i) for result, i in zip(results, indices, strict=True)]
         time = float(a.times[indices[0]])
         for k in range(1, len(results)):
-            same = a.info.get("functional") == results[k].info.get("functional")
             row = {"time": time, "reference": chosen[0], "other": chosen[k]}
             row |= _differences(states[0], states[k], seed)
-            row["energy"] = _minus(energies[k], energies[0]) if same else np.nan
+            row["energy"] = np.nan if apart[k - 1] else _minus(energies[k], energies[0])
             rows.append(row | {"energy_reference": energies[0], "energy_other": energies[k]})
     verdicts = _verdicts(states, rows[-len(results) + 1 :], seed)
     return Comparison(
@@ -110,7 +128,18 @@ def compare(
         verdicts,
         tuple(_cost(result) for result in results),
         str(a.info.get("functional", "")),
+        tuple(f"energy of {name}: {why}" for name, why in zip(chosen[1:], apart, strict=True) if why),
     )
+
+
+def _energies_apart(a: Result, b: Result) -> str:
+    """Why the energies of two results cannot be subtracted; empty where they can."""
+    text = str(a.info.get("functional"))
+    if a.info.get("functional") != b.info.get("functional"):
+        return "of another functional"
+    if "Gibbs(" in text and (a.info.get("state") == "density") != (b.info.get("state") == "density"):
+        return "a grid scales p of Gibbs to mass 1, other states take exp(-V/temperature): apart by log Z of it or more"
+    return ""
 
 
 def _verdicts(states: Sequence[Any], last: list[dict[str, Any]], seed: int) -> tuple[Verdict, ...]:

@@ -16,7 +16,11 @@ from wflow.expression import Expression, Field, as_field
 @dataclass(frozen=True, repr=False)
 class Gibbs:
     """p ∝ exp(-V/temperature), known up to a constant. `V`, `grad`: as in `Potential`; `dim` where V does not say
-    it."""
+    it.
+
+    A density on a grid scales p to mass 1 on its cells. Particles, Gaussians and points take exp(-V/temperature) as it
+    is: their energies are another's, of a reverse-KL less by log Z, Z = ∫ exp(-V/temperature), and may be negative.
+    """
 
     V: str | Callable[..., Any]
     temperature: float = 1.0
