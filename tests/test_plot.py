@@ -71,6 +71,13 @@ def test_a_line_shows_the_cells_the_target_and_the_data():
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("x", "density q")
 
 
+def test_a_target_of_which_the_picture_shows_a_tail_is_drawn_all_the_same():
+    box = wf.Density(wf.Grid(-4, 4, 64), wf.Gaussian([0.0], 1.0))
+    for state in (box, STATES["dots on the line"]):
+        ax = wf.plot.state(state, target=wf.Gaussian([60.0], 0.25)).axes[0]
+        assert "target" in [curve.get_label() for curve in ax.lines]
+
+
 def test_a_gibbs_target_is_drawn_with_mass_one_over_a_cloud():
     ax = wf.plot.state(STATES["dots on the line"], target=wf.Gibbs("x**2 / 2")).axes[0]
     x, p = next(curve for curve in ax.lines if curve.get_label() == "target").get_xydata().T

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import wflow as wf
-from wflow.states import STATES, into_box, kind
+from wflow.states import STATES, cell_values, into_box, kind
 
 GRID = wf.Grid([-7, -6], [8, 7], (75, 52))
 GAUSS = wf.Gaussian([0.5, 0.3], [[1.0, 0.3], [0.3, 0.5]])
@@ -57,6 +57,28 @@ def test_density_is_scaled_to_mass_one_unless_told_not_to():
     assert_allclose(wf.Density(grid, [1, 2, 3, 4], normalize=False).mass, 5, rtol=1e-15)
     assert_allclose(wf.Density(grid, lambda x: x[:, 0]).values, [0.125, 0.375, 0.625, 0.875])
     assert_allclose(wf.Density(grid, wf.Gibbs("x + 2000")).mass, 1, rtol=1e-14)
+
+
+def test_a_grid_that_does_not_hold_a_target_is_refused():
+    box = wf.Grid(-4, 4, 64)
+    for target, share in [
+        (wf.Gaussian([100.0], 0.01), "0"),
+        (wf.Gaussian([6.0], 0.25), "3.2e-05"),
+        (wf.GaussianMixture([[6.0], [100.0]], [0.25, 1.0]), "1.6e-05"),
+        (wf.KernelDensity([[6.0], [8.0]], bandwidth=0.5), "1.6e-05"),
+        (wf.Uniform([3.9], [1003.9]), "0.0001"),
+    ]:
+        with pytest.raises(wf.InputError, match=f"holds {share} of the mass of .*: move or enlarge the box"):
+            wf.Density(box, target)
+    assert_allclose(cell_values(box, wf.Gaussian([100.0], 0.01)).argmax(), 63)
+    tail = wf.Density(box, lambda x: wf.Gaussian([6.0], 0.25).density(x))
+    assert_allclose(tail.mean, 3.877, atol=1e-3)
+    assert_allclose(wf.Density(box, wf.Gaussian([6.0], 0.25), normalize=False).mass, 3.17e-5, rtol=0.05)
+    ring = wf.Grid(-4, 4, 64, boundary="periodic")
+    assert wf.Density(ring, wf.Gaussian([6.0], 0.25)).mass == pytest.approx(1.0)
+    # Half of it beyond a wall, or all of it in a cell, is held.
+    assert wf.Density(box, wf.Gaussian([4.0], 0.25)).mass == pytest.approx(1.0)
+    assert wf.Density(box, wf.Gaussian([0.01], 1e-8)).values.max() == 8.0
 
 
 def test_moments_of_a_density():

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import wflow as wf
-from wflow.targets import TARGETS, Target, curvature
+from wflow.targets import TARGETS, Bounded, Target, curvature
 
 SAMPLES = np.random.default_rng(5).normal(size=(40, 2)) * [1.0, 0.4]
 MADE = {
@@ -93,6 +93,31 @@ def test_samples_follow_the_density(name):
 
         assert stats.kstest(x[:, axis], cdf).pvalue > 1e-3
         assert stats.kstest(x[:, axis] + 0.2, cdf).pvalue < 1e-6
+
+
+@pytest.mark.parametrize("name", [*MADE, "diagonal"])
+def test_the_mass_in_a_box_is_that_of_the_density_or_a_bound_above(name):
+    target = wf.Gaussian([0.5, -0.3], [1.0, 0.5]) if name == "diagonal" else MADE[name]
+    assert isinstance(target, Bounded) == target.normalized
+    if not target.normalized:
+        return
+    box = wf.Grid([-0.6, -0.5], [1.1, 4.0], (170, 450))
+    held, mass = target.within(box.lower, box.upper), target.density(box.points()).sum() * box.volume
+    assert 0.1 < mass < 0.6
+    if name == "gaussian":
+        sides = [stats.norm(m, np.sqrt(v)) for m, v in zip(target.mean, np.diag(target.cov), strict=True)]
+        shares = [n.cdf(b) - n.cdf(a) for n, a, b in zip(sides, box.lower, box.upper, strict=True)]
+        assert_allclose(held, min(shares), rtol=1e-12)
+        assert held > mass
+    else:
+        assert_allclose(held, mass, rtol=3e-5 if name != "uniform" else 0.01)
+    assert_allclose(target.within(np.full(2, -np.inf), np.full(2, np.inf)), 1.0, rtol=1e-14)
+
+
+def test_the_mass_of_a_tail_keeps_its_digits_on_both_sides():
+    p = wf.Gaussian([0.0], 1.0)
+    for box in ([20.0], [21.0]), ([-21.0], [-20.0]):
+        assert_allclose(p.within(*map(np.array, box)), stats.norm.sf(20.0), rtol=1e-8)
 
 
 def test_gibbs_has_no_sampler_and_says_what_to_do():

@@ -11,7 +11,10 @@ from wflow.arrays import Array, floats, frozen, generator, probabilities, vector
 from wflow.arrays import positions as checked_positions
 from wflow.errors import InputError
 from wflow.grid import Grid
-from wflow.targets import Gaussian, Target
+from wflow.targets import Bounded, Gaussian, Target
+
+# Of a target's mass, what a grid must hold at least.
+LEAST = 1e-3
 
 
 @runtime_checkable
@@ -41,7 +44,7 @@ class Density:
     """A density on a grid: `values` are cell averages in the shape of the cells.
 
     `values` is such an array, or a callable `(n, d) -> (n,)` or a target, taken at the cell centres; it is scaled to
-    mass 1 unless `normalize=False`.
+    mass 1 unless `normalize=False`. A box that holds less than a thousandth of a normalised target is refused.
 
     >>> q = Density(Grid(-6.0, 6.0, 60), Gaussian(0.5, 1.0))
     >>> round(q.mass, 12), round(float(q.mean[0]), 6)
@@ -54,7 +57,9 @@ class Density:
     def __init__(self, grid: Grid, values: Any, normalize: bool = True) -> None:
         if not isinstance(grid, Grid):
             raise InputError(f"grid must be a wf.Grid, got {type(grid).__name__}")
-        array = _cell_values(grid, values, normalize)
+        array = cell_values(grid, values, normalize)
+        if normalize and isinstance(values, Bounded):
+            _check_held(grid, values)
         if array.min() < 0.0:
             raise InputError(f"a density must not be negative, its smallest value is {array.min():g}")
         mass = float(array.sum()) * grid.volume
@@ -100,7 +105,21 @@ class Density:
         return f"Density({self.grid!r}, mass={self.mass:.6g})"
 
 
-def _cell_values(grid: Grid, values: Any, normalize: bool) -> Array:
+def _check_held(grid: Grid, target: Bounded) -> None:
+    """A grid that holds next to nothing of a target is the wrong one: scaled to mass 1, its values would be those of
+    a tail. Around periodic axes a target has no outside."""
+    lower, upper = np.where(grid.periodic, -np.inf, grid.lower), np.where(grid.periodic, np.inf, grid.upper)
+    held = target.within(lower, upper)
+    if held < LEAST:
+        raise InputError(
+            f"{grid!r} holds {held:.2g} of the mass of {target!r}, less than {LEAST:g}: move or enlarge the box, or "
+            "give the values at grid.points() where the tail is meant"
+        )
+
+
+def cell_values(grid: Grid, values: Any, scaled: bool = True) -> Array:
+    """What is given for a density, at the cells of a grid; a target up to a factor if `scaled`, however little of it
+    the grid holds."""
     if isinstance(values, Target):
         if values.dim != grid.dim:
             raise InputError(f"the density has dimension {values.dim}, the grid {grid.dim}")
@@ -108,7 +127,7 @@ def _cell_values(grid: Grid, values: Any, normalize: bool) -> Array:
         if not np.any(logs > -np.inf):
             raise InputError("the density is zero in every cell of the grid; move the box or refine it")
         # Up to a factor, which normalising takes out again: a density far from its centre may underflow.
-        values = np.exp(logs - logs.max()) if normalize else np.exp(logs)
+        values = np.exp(logs - logs.max()) if scaled else np.exp(logs)
     elif callable(values):
         values = values(grid.points())
     array = floats("the values of a density", values)
@@ -237,4 +256,4 @@ def kind(state: Any) -> str:
     return KINDS[type(state)]
 
 
-__all__ = ["KINDS", "STATES", "Density", "Gaussian", "Particles", "Point", "State", "into_box", "kind"]
+__all__ = ["KINDS", "STATES", "Density", "Gaussian", "Particles", "Point", "State", "cell_values", "into_box", "kind"]

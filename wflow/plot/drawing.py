@@ -12,8 +12,7 @@ from wflow.distances import grid_around, moments, values_on
 from wflow.errors import InputError
 from wflow.grid import Grid
 from wflow.plot.style import BLUE, DENSITY, INK, RED
-from wflow.states import Density, Gaussian, Particles, Point
-from wflow.targets import Target
+from wflow.states import Density, Gaussian, Particles, Point, cell_values
 
 LEVELS = 15
 VISIBLE = 2e-3  # of the largest value: below it a density is as good as white
@@ -128,7 +127,7 @@ def draw_target(ax: Any, target: Any, state: Any, limits: Range) -> None:
     if state.dim > 2:
         raise InputError(f"a target is drawn in 1-D and 2-D only, the state has dimension {state.dim}")
     grid = state.grid if isinstance(state, Density) else Grid(*limits, 600 if state.dim == 1 else 160)
-    p = Density(grid, target) if isinstance(target, Target) or callable(target) else Density(grid, np.asarray(target))
+    p = Density(grid, cell_values(grid, target))
     scale = state.mass if isinstance(state, Density) else 1.0
     if state.dim == 1:
         ax.plot(grid.centers[0], scale * p.values, color=INK, linestyle=(0, (4, 2)), linewidth=1.8, label="target")
@@ -162,8 +161,7 @@ def name_axes(ax: Any, dim: int, left: bool = True, bottom: bool = True) -> None
 def known_extent(target: Any, state: Any) -> Range | None:
     """The range of a target where it is known: on the cells of the state, or by its moments."""
     if isinstance(state, Density):
-        values = target if isinstance(target, np.ndarray) else Density(state.grid, target).values
-        return extent(Density(state.grid, values))
+        return extent(Density(state.grid, cell_values(state.grid, target)))
     try:
         mean, cov = moments(target)
     except InputError:

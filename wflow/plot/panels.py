@@ -24,7 +24,7 @@ from wflow.plot.style import (
     title_of,
 )
 from wflow.results import Result
-from wflow.states import Density
+from wflow.states import Density, cell_values
 
 SAME_TIME = 1e-6  # of the last time
 PANEL = 3.1
@@ -157,7 +157,7 @@ def draw_ridge(ax: Any, result: Result, target: Any = None) -> None:
                 ax.plot([low, high], [base, base], color=color, linewidth=1.8, zorder=3 - 0.01 * k)
     if target is not None:
         grid = states[-1].grid if isinstance(states[-1], Density) else draw.grid_around(states[-1])
-        p = Density(grid, target).values
+        p = Density(grid, cell_values(grid, target)).values
         ax.plot(grid.centers[0], p + (len(lines) - 1) * step, "--", color="k", linewidth=1.5, label="target", zorder=4)
         ax.legend(loc="upper right")
     ax.set_xlim(limits[0][0], limits[1][0])

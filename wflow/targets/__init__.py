@@ -3,12 +3,13 @@
 from wflow.targets.gaussian import Gaussian, GaussianMixture
 from wflow.targets.gibbs import Gibbs, Uniform
 from wflow.targets.kernel import KernelDensity
-from wflow.targets.protocol import Curved, Target, curvature
+from wflow.targets.protocol import Bounded, Curved, Target, curvature
 
 TARGETS = (Gaussian, GaussianMixture, Gibbs, Uniform, KernelDensity)
 
 __all__ = [
     "TARGETS",
+    "Bounded",
     "Curved",
     "Gaussian",
     "GaussianMixture",

@@ -5,12 +5,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
+from scipy.special import logsumexp, ndtr
 
 from wflow.arrays import Array, covariance, floats, frozen, generator, positions, probabilities, vector
 from wflow.errors import InputError
 
 LOG_TWO_PI = float(np.log(2.0 * np.pi))
+
+
+def marginals(mean: Array, width: Array, lower: Array, upper: Array) -> Array:
+    """The mass of N(mean, width²) in [lower, upper], on every axis: all broadcast."""
+    low, high = (lower - mean) / width, (upper - mean) / width
+    flip = low > 0.0  # the upper tail has its digits on the other side
+    return np.where(flip, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -82,6 +89,12 @@ class Gaussian:
     def hessian(self, x: ArrayLike) -> Array:
         return np.tile(-np.linalg.inv(self.cov), (len(positions("x", x, self.dim)), 1, 1))
 
+    def within(self, lower: Array, upper: Array) -> float:
+        """See `Bounded`; exact where the covariance is diagonal, else the least of the marginals."""
+        shares = marginals(self.mean, np.sqrt(np.diag(self.cov)), lower, upper)
+        diagonal = np.array_equal(self.cov, np.diag(np.diag(self.cov)))
+        return float(np.prod(shares) if diagonal else np.min(shares))
+
     def sample(self, n: int, rng: Any = 0) -> Array:
         return self.mean + generator(rng).standard_normal((n, self.dim)) @ self.factor.T
 
@@ -136,6 +149,10 @@ class GaussianMixture:
 
     def density(self, x: ArrayLike) -> Array:
         return np.exp(self.log_density(x))
+
+    def within(self, lower: Array, upper: Array) -> float:
+        """See `Bounded`; as for one Gaussian."""
+        return float(self.weights @ [part.within(lower, upper) for part in self.components])
 
     def _shares(self, x: ArrayLike) -> Array:
         """Of the density at x, component by component."""

@@ -100,6 +100,11 @@ class Uniform:
     def hessian(self, x: ArrayLike) -> Array:
         return np.zeros((len(positions("x", x, self.dim)), self.dim, self.dim))
 
+    def within(self, lower: Array, upper: Array) -> float:
+        """See `Bounded`; exact."""
+        common = np.minimum(upper, self.upper) - np.maximum(lower, self.lower)
+        return float(np.prod(np.maximum(common, 0.0) / (self.upper - self.lower)))
+
     def sample(self, n: int, rng: Any = 0) -> Array:
         return generator(rng).uniform(self.lower, self.upper, size=(n, self.dim))
 

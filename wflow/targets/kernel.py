@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from wflow.arrays import Array, frozen, generator, positions, probabilities
 from wflow.errors import InputError
 from wflow.estimators import Kernel, bandwidths, direct_curvature, direct_log_density, mesh_estimate
+from wflow.targets.gaussian import marginals
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -55,6 +56,10 @@ class KernelDensity:
     @property
     def dim(self) -> int:
         return self.samples.shape[1]
+
+    def within(self, lower: Array, upper: Array) -> float:
+        """See `Bounded`; exact."""
+        return float(self.weights @ np.prod(marginals(self.samples, self.bandwidth, lower, upper), axis=1))
 
     def at_samples(self) -> tuple[Array, Array]:
         """Density `(n,)` and score `(n, d)` at the samples themselves, self term included."""

@@ -42,6 +42,14 @@ class Curved(Target, Protocol):
         """∇² log p(x) `(n, d, d)`, symmetric."""
 
 
+@runtime_checkable
+class Bounded(Target, Protocol):
+    """A normalised target that knows how much of it a box holds."""
+
+    def within(self, lower: Array, upper: Array) -> float:
+        """Its mass in the box [lower, upper], `(d,)` each and infinite where there is no side, or a bound above it."""
+
+
 def curvature(target: Target, x: Array) -> Array:
     """∇² log p(x) `(n, d, d)`, symmetric: of the target itself, or central differences of its score, to about nine
     digits."""
