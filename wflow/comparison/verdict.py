@@ -13,10 +13,10 @@ from wflow.states import Density, Gaussian, Particles
 
 RARE = 1e-3  # the share of samples that are said to differ in their moments
 # Samples of the reference for W2, and what share of further ones would differ were log W2 normal: on the line, where
-# one takes a millisecond; beyond, up to FEW points, a second for all; of more points, where each takes seconds. log W2
-# is skew, by 0.2 on the line and 0.5 beyond. Shares measured: of 20 to 5000 points on the line 1.2e-3 to 1.6e-3; of 50
-# to 500 in the plane and in space by sixteen 1.2e-3 to 1.8e-3, by four 0.6e-3 to 3.4e-3.
-ON_LINE, OF_FEW, OF_MANY = (64, 1e-3), (16, 2.5e-4), (4, 1e-3)
+# one takes a millisecond; beyond, up to FEW points, a second or two for all; of more points, half a second each. log
+# W2 is skew, by 0.2 on the line and 0.5 beyond. Shares measured: of 20 to 5000 points on the line 1.2e-3 to 1.6e-3; of
+# 50 to 500 in the plane and in space by sixteen 1.2e-3 to 2.1e-3, by eight 1.0e-3 to 1.4e-3.
+ON_LINE, OF_FEW, OF_MANY = (64, 1e-3), (16, 2.5e-4), (8, 5e-4)
 FEW = 1000
 POOL = 100_000  # draws for the spread of the moments
 
