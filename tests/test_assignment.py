@@ -149,6 +149,19 @@ def test_w2_of_clouds_too_large_for_the_program_is_within_its_bound(monkeypatch)
     assert "boxes" in wasserstein2_with_method(a, wf.Particles(y[1:]))[1]
 
 
+def test_clouds_that_hardly_differ_are_paired_and_none_is_moved_along_a_loose_plan(monkeypatch):
+    """Boxes would leave a tenth of the spread open, where digits end at 1e-8 of it."""
+    x = RNG.standard_normal((2100, 2))
+    a, b = wf.Particles(x), wf.Particles(x[::-1] + 1e-9 * RNG.standard_normal(x.shape))
+    value, how = wasserstein2_with_method(a, b)
+    assert how.startswith("auction")
+    assert value == pytest.approx(np.sqrt(2.0) * 1e-9, rel=0.05)
+    assert wf.wasserstein2(a, wf.displacement(a, b, 0.5)) < 1e-8
+    monkeypatch.setattr(wflow.linalg.assignment, "BIDS", 2)
+    with pytest.raises(wf.InputError, match="could be paired only to"):
+        wf.displacement(a, wf.Particles(RNG.standard_normal(x.shape)), 0.5)
+
+
 def test_which_clouds_are_paired():
     ones = np.ones(MOST + 1)
     assert pairable(ones[1:], ones[1:], 3)

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from wflow.arrays import Array
 from wflow.linalg import transport
-from wflow.linalg.assignment import assignment, pairable
+from wflow.linalg.assignment import assignment, pairable, settled
 from wflow.states import Density, Particles
 
 DRAWS = 100_000
 SLICED_POINTS = 20_000  # 200 slices of so many take a second
 BOXES = 2000  # some three seconds of the network simplex
 DEPTH = 10
-LOOSEST = 0.1  # of W2: what the pairing of an auction may leave open
+LOOSEST = 0.1, 0.01  # of W2 or of the spread: what the pairing of an auction may leave open, as boxes leave more
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ def coupled(a: Atoms, b: Atoms) -> tuple[float, str]:
 def _paired(a: Atoms, b: Atoms, note: str) -> tuple[float, str] | None:
     """Of as many atoms of equal masses, one for one; None where the auction says less than boxes would."""
     _, value, excess = assignment(a.positions, b.positions)
-    return (value, f"auction, at most {_above(excess)} too large{note}") if excess <= LOOSEST * value else None
+    if not settled(a.positions, value, excess, LOOSEST):
+        return None
+    return value, f"auction, at most {_above(excess)} too large{note}"
 
 
 def _above(bound: float) -> str:

@@ -12,11 +12,12 @@ from wflow.distances.transport import check_pair, on_grid_of, pieces_of
 from wflow.errors import InputError
 from wflow.kernels import quantiles
 from wflow.linalg import transport
-from wflow.linalg.assignment import MOST, assignment, pairable
+from wflow.linalg.assignment import MOST, assignment, pairable, settled
 from wflow.states import Density, Gaussian, Particles, Point
 
 Map = Callable[[Any], Array]
 PLAN = 1e-8  # a plan errs by the square root of what its cost does
+LOOSEST = 1e-3, 1e-6  # of W2 or of the spread: beyond, positions half way would say little
 
 
 def transport_map(a: Any, b: Any) -> Map:
@@ -58,16 +59,17 @@ def transport_map(a: Any, b: Any) -> Map:
 def displacement(a: Any, b: Any, t: float) -> Any:
     """The state at time t of [0, 1] on the geodesic of W2 from a to b, with W2(a, q(t)) = t W2(a, b).
 
-    Two Gaussians: a Gaussian. Two densities: a Density on the grid of a, which must hold b too; on one axis exact but
-    for the sharing out to its cells, beyond by `transport_map` from both ends, the better with the larger share, each
-    part of a cell moved by itself: mass to rounding, and both ends if on one grid. There between the ends W2 to the
-    exact density falls as the cells do, but L1 does not: half way from a Gaussian of variances (0.3, 0.1) to one of
-    (0.1, 0.2), in a box of 6 by 6, W2 1.8e-3 and 4e-4 on 64² and 256² cells, L1 0.019 and 0.017. The plan is kept, so
-    that further times cost little. Two clouds, up to 2000 by 2000 particles: Particles, one for each entry of the
-    optimal plan, which may split a particle, in the domain of both if that is one; up to 20 000 with as many of equal
-    weights in d ≤ 3, on the line without limit, paired as in `wasserstein2` to 1e-8 of W2², positions to some 1e-4 of
-    W2, at its cost for every t. Two points: a Point. Distances are Euclidean, also in a periodic box. Raises
-    `InputError` for other pairs. Source: McCann, Adv. Math. 128 (1997) 153.
+    Two Gaussians: a Gaussian. Two densities: a Density on the grid of a, which must hold b too; on one axis exact
+    but for the sharing out to its cells, beyond by `transport_map` from both ends, the better with the larger
+    share, each part of a cell moved by itself: mass to rounding, and both ends if on one grid. There between the
+    ends W2 to the exact density falls as the cells do, but L1 does not: half way from a Gaussian of variances (0.3,
+    0.1) to one of (0.1, 0.2), in a box of 6 by 6, W2 1.8e-3 and 4e-4 on 64² and 256² cells, L1 0.019 and 0.017. The
+    plan is kept, so that further times cost little. Two clouds, up to 2000 by 2000 particles: Particles, one for
+    each entry of the optimal plan, which may split a particle, in the domain of both if that is one; up to 20 000
+    with as many of equal weights in d ≤ 3, on the line without limit, paired as in `wasserstein2` to 1e-8 of W2²,
+    positions to some 1e-4 of W2, at its cost for every t. Two points: a Point. Distances are Euclidean, also in a
+    periodic box. Raises `InputError` for other pairs, and for clouds that could not be paired to 1e-3 of W2.
+    Source: McCann, Adv. Math. 128 (1997) 153.
 
     >>> displacement(Gaussian([0.0], 1.0), Gaussian([1.0], 9.0), 0.5).cov
     array([[4.]])
@@ -99,7 +101,13 @@ def _plan(a: Particles, b: Particles) -> tuple[Any, Any, Array]:
     if len(a) * len(b) <= transport.EXACT_PAIRS:
         return transport.coupling(a.positions, b.positions, a.weights, b.weights)
     if pairable(a.weights, b.weights, a.dim):
-        return slice(None), assignment(a.positions, b.positions, PLAN)[0], a.weights
+        which, value, excess = assignment(a.positions, b.positions, PLAN)
+        if not settled(a.positions, value, excess, LOOSEST):
+            raise InputError(
+                f"these clouds could be paired only to {excess:.1g} of W2 = {value:.6g}: points lie too close against "
+                "the extent, or outliers too far; thin them out to 2000"
+            )
+        return slice(None), which, a.weights
     raise InputError(
         f"displacement couples up to 2000 by 2000 particles, and up to {MOST} of equal weights with as many (d <= 3); "
         f"got {len(a)} by {len(b)} in d = {a.dim}, weights from {min(a.weights.min(), b.weights.min()):.6g} "

@@ -36,11 +36,11 @@ def wasserstein2(a: Any, b: Any, rng: Any = 0) -> float:
     five cells wide, 2e-3 for peaks of two thirds of a cell, 3 % where W2 is one cell; translates are exact. Up to 400
     by 400 filled cells take the linear program between centres.
     `wasserstein2_with_method` says which, and the error. `rng` draws from targets where neither is possible. Cost:
-    milliseconds in one dimension, up to some seconds for the program and the auction (2000 by 2000 particles 0.4 s and
-    0.1 s, 10⁴ by 10⁴ 1 to 10 s); for two densities on grids 0.1 s of processor for 64² cells, 1 to 7 s for 256², smooth
-    ones least. Raises `InputError` for a Gibbs target without a density on a
-    grid to put it on, and unequal dimensions. Source: Santambrogio, Optimal Transport for Applied Mathematicians
-    (2015), ch. 2; Flamary et al., POT, JMLR 22 (2021); Chizat et al., NeurIPS 2020: see `wflow/linalg/entropic.py`.
+    milliseconds in one dimension, up to some seconds for the program and the auction (2000 by 2000 particles 0.4 s
+    and 0.1 s, 10⁴ by 10⁴ 1 to 10 s); for two densities on grids 0.1 s of processor for 64² cells, 1 to 7 s for
+    256², smooth ones least. Raises `InputError` for a Gibbs target without a density on a grid to put it on, and
+    unequal dimensions. Source: Santambrogio, Optimal Transport for Applied Mathematicians (2015), ch. 2; Flamary et
+    al., POT, JMLR 22 (2021); Chizat et al., NeurIPS 2020: see `wflow/linalg/entropic.py`.
 
     >>> wasserstein2(Point([0.0, 0.0]), Point([3.0, 4.0]))
     5.0

@@ -63,6 +63,11 @@ def pairable(a: Array, b: Array, d: int) -> bool:
     return all(float(np.ptp(weights)) <= ALIKE * float(weights.mean()) for weights in (a, b))
 
 
+def settled(x: Array, value: float, excess: float, most: tuple[float, float]) -> bool:
+    """Whether what is open of an rms distance is at most these shares of it, or of the spread of x (n, d)."""
+    return excess <= max(most[0] * value, most[1] * float(np.linalg.norm(x.std(axis=0))))
+
+
 def _auctions(x: Array, y: Array, accuracy: float) -> tuple[Index, float]:
     """The best pairing of the last auction that ended, and its gap."""
     n, bidders, objects = len(x), *_alike(x, y)
